@@ -1,0 +1,91 @@
+"""What a task kind is: the one shape that every file in tasks/ fills."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+GIBIBYTE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one attempt of a kind may use, and how often it may be tried.
+
+    Attributes:
+        attempts: how many attempts may fail before the job fails for good.
+        backoff_seconds: pause before the second attempt; doubles with each further one.
+        run_seconds: wall time of one attempt.
+        start_seconds: how long a job may stay queued before it fails with `not_started`.
+        memory_bytes: address space of one process beyond what the interpreter and its libraries map.
+        cpu_seconds: processor time of one process of the attempt.
+        file_bytes: size of one file that the attempt may write.
+    """
+
+    attempts: int = 3
+    backoff_seconds: float = 2.0
+    run_seconds: float = 3600.0
+    start_seconds: float = 86_400.0
+    memory_bytes: int = 4 * GIBIBYTE
+    cpu_seconds: int = 7200
+    file_bytes: int = 512 * GIBIBYTE
+
+
+@dataclass(frozen=True)
+class Product:
+    """A file that a task has made, to be kept. `name` is short and unique within the job."""
+
+    name: str
+    path: Path
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task hands back: the job's `result` and its files."""
+
+    result: BaseModel
+    products: tuple[Product, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where a task works and how it speaks. All paths are local and belong to this attempt alone.
+
+    Attributes:
+        source: the cloud's file, already downloaded and verified; None for kinds without one.
+        source_name: the name it was uploaded under.
+        out: folder for products.
+        scratch: folder for everything else; removed after the attempt.
+        memory_bytes: how much memory the whole attempt should stay within.
+        workers: how many processes the attempt may keep busy.
+        progress: called with stage, fraction of the whole (0 to 1) and a message for people.
+        log: one line for the tail of the task's log.
+    """
+
+    source: Path | None
+    source_name: str | None
+    out: Path
+    scratch: Path
+    memory_bytes: int
+    workers: int
+    progress: Callable[[str, float, str], None]
+    log: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task kind. Its file's name is the kind with `_` for `.`; presence is registration."""
+
+    kind: str
+    title: str
+    description: str
+    params: type[BaseModel]
+    result: type[BaseModel]
+    run: Callable[[Any, Work], Outcome]
+    pool: str = "default"
+    needs_source: bool = False
+    version: int = 1
+    limits: Limits = field(default_factory=Limits)
