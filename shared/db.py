@@ -1,0 +1,194 @@
+"""PostgreSQL, the same way in every service: a pool, named statements, and one honest error.
+
+Works through a transaction-mode pooler (PgBouncer, Neon): no session state, no prepared statements
+kept where the URL says that a pooler is in between.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from shared.errors import DatabaseUnavailable
+
+QUERIES = Path(__file__).parent.parent / "sql" / "queries"
+STATEMENT = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
+DEADLINE_SECONDS = 10.0
+
+Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
+Row: TypeAlias = "asyncpg.Record"
+
+# What says "the server is away", as opposed to "the statement is wrong". By class, never by message.
+UNAVAILABLE = (
+    OSError,  # refused, reset, and TimeoutError
+    asyncpg.PostgresConnectionError,  # class 08
+    asyncpg.CannotConnectNowError,  # 57P03
+    asyncpg.AdminShutdownError,  # 57P01
+    asyncpg.CrashShutdownError,  # 57P02
+    asyncpg.TooManyConnectionsError,  # 53300
+    asyncpg.InterfaceError,  # the connection was closed under us
+)
+
+
+def load_statements(service: str, folder: Path = QUERIES) -> Mapping[str, str]:
+    """Every named statement of a service, by name, from `sql/queries/<service>.sql`.
+
+    Raises:
+        ValueError: a name comes twice.
+    """
+    parts = STATEMENT.split((folder / f"{service}.sql").read_text())
+    names, bodies = parts[1::2], parts[2::2]
+    if len(set(names)) != len(names):
+        raise ValueError(f"{service}.sql names a statement twice.")
+    return dict(zip(names, (body.strip() for body in bodies), strict=True))
+
+
+def clean_url(url: str) -> tuple[str, dict[str, Any]]:
+    """Split a URL as people paste it into one that asyncpg takes and its keyword arguments.
+
+    asyncpg sends every query parameter it does not know to the server, which then refuses the
+    connection: `channel_binding` (Neon's default), `connect_timeout` and `pgbouncer` are such.
+    """
+    parts = urlsplit(url)
+    options: dict[str, Any] = {"timeout": 5.0}
+    pooled = "-pooler." in (parts.hostname or "")
+    kept = []
+    for name, value in parse_qsl(parts.query):
+        if name == "connect_timeout":
+            options["timeout"] = float(value)
+        elif name == "pgbouncer":
+            pooled = pooled or value == "true"
+        elif name != "channel_binding":
+            kept.append((name, value))
+    if pooled:
+        options["statement_cache_size"] = 0
+    return urlunsplit(parts._replace(query=urlencode(kept))), options
+
+
+class Database:
+    """The pool of one service under its own role, and its named statements.
+
+    Every call ends within `deadline` seconds, the wait for a free connection included.
+
+    Raises (every method):
+        DatabaseUnavailable: the server is away or too slow. A write may or may not have happened.
+        asyncpg.PostgresError: the statement itself failed.
+    """
+
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[Any]",
+        statements: Mapping[str, str],
+        deadline: float = DEADLINE_SECONDS,
+    ) -> None:
+        self._pool = pool
+        self.statements = statements
+        self._deadline = deadline
+
+    async def rows(self, name: str, *arguments: Any) -> list[Row]:
+        """All rows of the named statement."""
+        async with self._connection() as connection:
+            return await connection.fetch(self.statements[name], *arguments)
+
+    async def row(self, name: str, *arguments: Any) -> Row | None:
+        """The first row of the named statement."""
+        async with self._connection() as connection:
+            return await connection.fetchrow(self.statements[name], *arguments)
+
+    async def value(self, name: str, *arguments: Any) -> Any:
+        """The first column of the first row."""
+        async with self._connection() as connection:
+            return await connection.fetchval(self.statements[name], *arguments)
+
+    async def run_many(self, name: str, arguments: Sequence[Sequence[Any]]) -> None:
+        """The statement once per row of arguments, all or none."""
+        async with self._connection() as connection:
+            await connection.executemany(self.statements[name], arguments)
+
+    @asynccontextmanager
+    async def transaction(self, workspace: UUID | None = None) -> AsyncIterator["Transaction"]:
+        """Several statements in one transaction, seen through one workspace where one is given."""
+        async with self._connection() as connection, connection.transaction():
+            if workspace is not None:
+                await connection.execute("select enter_workspace($1)", workspace)
+            yield Transaction(connection, self.statements)
+
+    async def check(self) -> str:
+        """Whether the server answers; the version of the last migration it holds."""
+        async with self._connection() as connection:
+            return str(await connection.fetchval("select max(version) from schema_migrations"))
+
+    async def close(self) -> None:
+        """Give the connections back; those still busy after two seconds are cut."""
+        try:
+            async with asyncio.timeout(2):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        try:
+            async with asyncio.timeout(self._deadline), self._pool.acquire() as connection:
+                yield connection
+        except UNAVAILABLE as error:
+            raise DatabaseUnavailable(
+                f"PostgreSQL did not answer ({type(error).__name__})."
+            ) from error
+
+
+class Transaction:
+    """The same calls as `Database`, inside one transaction."""
+
+    def __init__(self, connection: Connection, statements: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._statements = statements
+
+    async def rows(self, name: str, *arguments: Any) -> list[Row]:
+        """All rows of the named statement."""
+        return await self._connection.fetch(self._statements[name], *arguments)
+
+    async def row(self, name: str, *arguments: Any) -> Row | None:
+        """The first row of the named statement."""
+        return await self._connection.fetchrow(self._statements[name], *arguments)
+
+    async def value(self, name: str, *arguments: Any) -> Any:
+        """The first column of the first row."""
+        return await self._connection.fetchval(self._statements[name], *arguments)
+
+    async def run_many(self, name: str, arguments: Sequence[Sequence[Any]]) -> None:
+        """The statement once per row of arguments."""
+        await self._connection.executemany(self._statements[name], arguments)
+
+
+async def open_database(url: str, service: str, *, size: int = 8) -> Database:
+    """A pool for the service's role; connects when first used, so a service starts without its database."""
+    clean, options = clean_url(url)
+    pool = await asyncpg.create_pool(
+        clean,
+        min_size=0,
+        max_size=size,
+        max_inactive_connection_lifetime=240,
+        command_timeout=DEADLINE_SECONDS,
+        init=_prepare_connection,
+        server_settings={"application_name": f"pointmill-{service}"},
+        **options,
+    )
+    return Database(pool, load_statements(service))
+
+
+async def _prepare_connection(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        decoder=lambda data: orjson.loads(data[1:]),
+    )

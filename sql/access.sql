@@ -1,0 +1,56 @@
+-- Who may touch what. Applied after every migration; what is not granted here is not allowed.
+-- Each service has one role of its own name; the owner of everything is the role that migrates.
+
+revoke all on schema public from public;
+revoke all on all tables in schema public from public, gateway, processor, notifier;
+revoke all on all functions in schema public from public;
+grant usage on schema public to gateway, processor, notifier;
+
+-- Everyone: identifiers, the schema's version, the outbox's own rows, its own heartbeat row.
+grant execute on function uuid7(), current_workspace(), enter_workspace(uuid) to gateway, processor, notifier;
+grant select on schema_migrations to gateway, processor, notifier;
+grant select, insert, update, delete on outbox to gateway, processor, notifier;
+grant select, insert, update, delete on service_instances to gateway, processor, notifier;
+grant select on kinds to gateway, processor, notifier;
+
+-- gateway
+grant execute on function find_api_key(text) to gateway;
+grant execute on function tell_job(jobs, text, jsonb), ring_for(jobs) to gateway, processor;
+grant execute on function create_job(uuid, text, jsonb, uuid, smallint, text, text, uuid, uuid) to gateway, processor;
+grant execute on function create_job_once(uuid, text, jsonb, uuid, smallint, text, text, text, text, bytea) to gateway;
+grant execute on function finish_upload(uuid, uuid, text, text, bigint, text, jsonb, text, text) to gateway;
+grant execute on function cancel_job(uuid, uuid), retry_job(uuid, uuid, text, text), delete_cloud(uuid, uuid) to gateway;
+grant select on workspaces, members to gateway;
+grant select, insert, delete on projects, clouds to gateway;
+grant update (name, description, config, version, updated_at) on projects to gateway;
+grant update (name, description, properties, project_id, state, source_name, source_object, source_bytes,
+              source_crc32c, version, updated_at) on clouds to gateway;
+grant select, insert on jobs to gateway;
+grant update (state, cancel_requested_at, ended_at, sequence) on jobs to gateway;
+grant select, insert on job_events to gateway;
+grant select on attempts, products to gateway;
+grant select, insert on idempotency_keys to gateway;
+grant select (id, workspace_id, url, disabled_at, disabled_reason, created_at), insert, delete on webhooks to gateway;
+grant select on deliveries to gateway;
+
+-- processor
+grant execute on function claim_job(text, text[], double precision, uuid),
+    finish_job(uuid, integer, jsonb, jsonb, text), end_attempt(jobs, text, jsonb, boolean, text),
+    fail_job(uuid, integer, jsonb, boolean, text), release_job(uuid, integer),
+    reap_lost_jobs(integer), fail_overdue_jobs(integer) to processor;
+grant select on workspaces, clouds, senders to processor;
+-- A row lock on a workspace needs the right to update one of its columns; none is ever changed.
+grant update (name) on workspaces to processor;
+grant insert, update on kinds to processor;
+grant select, insert on jobs, job_events, inbox to processor;
+grant update (state, attempt, failures, lease_owner, lease_until, claim_token, progress, result, error,
+              available_at, start_by, started_at, ended_at, sequence) on jobs to processor;
+grant select, insert on attempts, products to processor;
+grant update (ended_at, outcome, error, log_tail) on attempts to processor;
+
+-- notifier
+grant execute on function plan_deliveries(uuid) to notifier;
+grant select on job_events, members, workspaces, clouds, products, webhooks to notifier;
+grant update (disabled_at, disabled_reason) on webhooks to notifier;
+grant select, insert on inbox, deliveries to notifier;
+grant update (state, tries, next_at, last_error, ended_at) on deliveries to notifier;
