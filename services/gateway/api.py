@@ -1,0 +1,180 @@
+"""The typed-route layer: a route is one async function whose signature says it all.
+
+    routes = Routes("projects")
+
+    @routes.post("/v1/projects", status=201, problems=(PROJECT_NAME_TAKEN,))
+    async def create_project(gateway: Gateway, caller: Caller, body: NewProject) -> Project:
+        '''Create a project.'''
+
+A parameter is, by its type:
+    a class with `from_request`        what that gives (the service's parts, the caller)
+    named as in the path's `{...}`     that part of the path
+    `Annotated[Model, Query()]`        the query, as a model
+    `Annotated[T, Header("Name")]`     a header
+    a pydantic model                   the JSON body
+    `Upload`, or `Model | Upload`      the body as it arrives, or by its content type
+    `web.Request`                      the request itself
+The answer is what the return type says, serialised by pydantic; `Reply[T]` adds headers, None is an
+empty answer, and a `web.StreamResponse` is sent as it is. The same registrations make the OpenAPI
+document (openapi.py). Signatures are read once, when the decorator runs.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypedDict, TypeVar, Unpack
+
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from services.gateway.bodies import wait_to_be_asked
+from services.gateway.problems import Kind
+from services.gateway.signatures import (
+    Header,
+    Query,
+    Reply,
+    Signature,
+    read_signature,
+    refuse_query,
+)
+
+__all__ = ["Header", "Query", "Reply", "Route", "Routes", "mount"]
+
+Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Options(TypedDict, total=False):
+    """The facts of an operation that its signature does not tell."""
+
+    status: int  # of a good answer; 200
+    problems: tuple[Kind, ...]  # what it may refuse beyond what its signature implies
+    media_types: tuple[str, ...]  # of a good answer; ("application/json",)
+    statuses: tuple[int, ...]  # other good statuses of an answer of its own (206, 304)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One registered operation: all that serving and documenting it needs."""
+
+    method: str
+    path: str
+    function: Callable[..., Awaitable[Any]]
+    status: int
+    tag: str
+    problems: tuple[Kind, ...]
+    media_types: tuple[str, ...]
+    statuses: tuple[int, ...]
+    signature: Signature
+
+    def handler(self) -> Handler:
+        """The aiohttp handler; everything that can be settled beforehand is settled here."""
+        function, status = self.function, self.status
+        fetch, read, body = self.signature.fetch, self.signature.read, self.signature.body
+        refuses_query = self.signature.refuses_query
+        to_json = _serialiser(self.signature.answer)
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            arguments: dict[str, Any] = {}
+            for name, give in fetch:
+                arguments[name] = await give(request)
+            for name, take in read:
+                arguments[name] = take(request)
+            if refuses_query:
+                refuse_query(request)
+            if body is not None:
+                arguments[body.name] = await body.read(request)
+            outcome = await function(**arguments)
+            if isinstance(outcome, web.StreamResponse):
+                return outcome
+            if isinstance(outcome, Reply):
+                return web.Response(
+                    body=to_json(outcome.content),
+                    status=outcome.status or status,
+                    headers=outcome.headers,
+                    content_type="application/json",
+                )
+            if to_json is _nothing:
+                return web.Response(status=status)
+            return web.Response(
+                body=to_json(outcome), status=status, content_type="application/json"
+            )
+
+        return handle
+
+
+def _nothing(_content: Any) -> bytes:
+    return b""
+
+
+def _serialiser(answer: Any) -> Callable[[Any], bytes]:
+    if answer is None:
+        return _nothing
+    serialiser: Callable[[Any], bytes] = TypeAdapter(answer).serializer.to_json
+    return serialiser
+
+
+class Routes:
+    """The operations of one file; a tag of the document."""
+
+    def __init__(self, tag: str) -> None:
+        """Start an empty group under this tag."""
+        self._tag = tag
+        self._routes: list[Route] = []
+
+    def __iter__(self) -> Iterator[Route]:
+        """The operations in the order of their registration."""
+        return iter(self._routes)
+
+    def get(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
+        """Register a reading operation; see `Options`."""
+        return self.add("GET", path, options)
+
+    def post(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
+        """Register a creating operation; see `Options`."""
+        return self.add("POST", path, options)
+
+    def put(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
+        """Register a storing operation; see `Options`."""
+        return self.add("PUT", path, options)
+
+    def patch(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
+        """Register a changing operation; see `Options`."""
+        return self.add("PATCH", path, options)
+
+    def delete(self, path: str, **options: Unpack[Options]) -> Callable[[Function], Function]:
+        """Register a deleting operation; it answers 204 with nothing."""
+        return self.add("DELETE", path, {"status": 204, **options})
+
+    def add(self, method: str, path: str, options: Options) -> Callable[[Function], Function]:
+        """Register an operation: `path` has a `{name}` for each part that is a parameter."""
+
+        def register(function: Function) -> Function:
+            route = Route(
+                method=method,
+                path=path,
+                function=function,
+                status=options.get("status", 200),
+                tag=self._tag,
+                problems=options.get("problems", ()),
+                media_types=options.get("media_types", ("application/json",)),
+                statuses=options.get("statuses", ()),
+                signature=read_signature(function, path),
+            )
+            if not inspect.getdoc(function):
+                raise TypeError(f"{function.__name__} needs a docstring: it is its documentation")
+            self._routes.append(route)
+            return function
+
+        return register
+
+
+def mount(app: web.Application, *groups: Routes) -> tuple[Route, ...]:
+    """Serve the operations; gives them back for the document."""
+    routes = tuple(route for group in groups for route in group)
+    for route in routes:
+        handler = route.handler()
+        app.router.add_route(route.method, route.path, handler, expect_handler=wait_to_be_asked)
+        if route.method == "GET" and "text/event-stream" not in route.media_types:
+            app.router.add_route("HEAD", route.path, handler)
+    return routes

@@ -1,0 +1,121 @@
+"""What happens to every request on its way in and out: identity, problems, headers, one log line."""
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from services.gateway.bodies import UPLOAD_BYTES, UPLOAD_IDLE_SECONDS
+from services.gateway.metrics import Metrics
+from services.gateway.problems import (
+    BAD_REQUEST,
+    BODY_CUT,
+    BY_STATUS,
+    INTERNAL_ERROR,
+    Problem,
+)
+from shared.errors import PointmillError
+
+log = structlog.get_logger("gateway.access")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+REQUEST_ID = web.RequestKey("REQUEST_ID", str)
+METRICS = web.AppKey("METRICS", Metrics)
+# Probes and scrapes come every few seconds and say nothing.
+QUIET = frozenset({"/livez", "/readyz", "/metrics"})
+# A made-up method must not become a label of its own.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def new_application(
+    metrics: Metrics, *, upload_bytes: int, upload_idle_seconds: float
+) -> web.Application:
+    """An application without a route in which everything below already holds."""
+    app = web.Application(middlewares=[observe, answer_problems])
+    app[METRICS] = metrics
+    app[UPLOAD_BYTES] = upload_bytes
+    app[UPLOAD_IDLE_SECONDS] = upload_idle_seconds
+    app.on_response_prepare.append(add_headers)
+    return app
+
+
+@web.middleware
+async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, count it and log it: method, path (no query), status, time, bytes."""
+    request[REQUEST_ID] = request_id = secrets.token_hex(8)
+    metrics = request.app[METRICS]
+    started = time.perf_counter()
+    status = 499  # the client went away before there was an answer
+    metrics.in_flight.inc()
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        metrics.in_flight.dec()
+        seconds = time.perf_counter() - started
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "unmatched"
+        method = request.method if request.method in METHODS else "other"
+        metrics.observe(method, route, status, seconds)
+        if route not in QUIET:
+            log.info(
+                "request",
+                method=method,
+                path=request.path[:300],
+                status=status,
+                ms=round(seconds * 1000, 1),
+                request_id=request_id,
+            )
+
+
+@web.middleware
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever goes wrong into a problem document; only here, so that all of them look alike."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        problem = _of_aiohttp(error)
+    except PointmillError as error:
+        problem = Problem.of(error)
+        if problem.status >= 500:
+            log.warning("unavailable", code=problem.code, detail=error.detail, exc_info=True)
+    except ConnectionError:
+        # The peer is gone; what we answer is for the log and the metrics only.
+        problem = Problem(BODY_CUT)
+    except Exception:
+        # The boundary: a bug must not show its traceback to a client, nor go unseen.
+        log.exception("internal_error", request_id=request[REQUEST_ID], path=request.path[:300])
+        problem = Problem(INTERNAL_ERROR)
+    if request.writer.output_size > 0:
+        # An answer has begun already; all that is left is to break it off visibly.
+        raise ConnectionResetError(problem.detail)
+    return problem.response(request[REQUEST_ID])
+
+
+def _of_aiohttp(error: web.HTTPException) -> Problem:
+    kind = BY_STATUS.get(error.status)
+    headers = {}
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+    if kind is None:
+        kind = BAD_REQUEST if error.status < 500 else INTERNAL_ERROR
+    return Problem(kind, headers=headers)
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal before any answer is sent: its id, and what browsers must not do with it."""
+    headers = response.headers
+    request_id = request.get(REQUEST_ID)
+    if request_id is not None:
+        headers["X-Request-Id"] = request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    if "Cache-Control" not in headers:
+        headers["Cache-Control"] = "no-store"
+    if "Content-Security-Policy" not in headers:
+        headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"

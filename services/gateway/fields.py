@@ -1,0 +1,63 @@
+"""The annotated types of values that clients send: what Postgres and JSON can hold, and no more."""
+
+import math
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+# Postgres stores no NUL in text and jsonb; the pattern also tells clients so in the schema.
+NO_NUL = r"^[^\x00]*$"
+# Control characters and the marks that turn the direction of text have no place in a name.
+NO_CONTROL = r"^[^\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$"
+DEEPEST = 32
+LARGEST_INTEGER = 2**63 - 1
+
+
+class Order(BaseModel):
+    """The base of everything a client sends: unknown fields are refused, numbers are finite."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def refuse_what_jsonb_cannot_hold(document: dict[str, Any]) -> dict[str, Any]:
+    """Walk a JSON document and refuse NUL, NaN, infinities, huge integers and bottomless nesting."""
+    _walk(document, "", 0)
+    return document
+
+
+def _walk(value: Any, path: str, depth: int) -> None:
+    if depth > DEEPEST:
+        raise ValueError(f"is nested deeper than {DEEPEST} levels")
+    if isinstance(value, dict):
+        for name, member in value.items():
+            _refuse_scalar(name, path)
+            _walk(member, f"{path}.{name}" if path else name, depth + 1)
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            _walk(member, f"{path}.{index}" if path else str(index), depth + 1)
+    else:
+        _refuse_scalar(value, path)
+
+
+def _refuse_scalar(value: Any, path: str) -> None:
+    where = f" at {path[:200]!r}" if path else ""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise ValueError(f"holds a NUL character{where}")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"holds a number that is not finite{where}")
+    elif isinstance(value, int) and not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+        raise ValueError(f"holds an integer of more than 64 bits{where}")
+
+
+Text = Annotated[str, StringConstraints(max_length=10_000, pattern=NO_NUL)]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=NO_CONTROL)
+]
+Document = Annotated[
+    dict[str, Any],
+    AfterValidator(refuse_what_jsonb_cannot_hold),
+    Field(description="Any JSON object.", examples=[{}]),
+]
+IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]

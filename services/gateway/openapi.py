@@ -1,0 +1,186 @@
+"""The OpenAPI 3.1 document, made from the registrations that serve the requests."""
+
+import inspect
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from services.gateway import problems
+from services.gateway.api import Route
+from services.gateway.problems import Kind, ProblemDocument
+
+Json = dict[str, Any]
+TEMPLATE = "#/components/schemas/{model}"
+BINARY: Json = {"schema": {"type": "string", "format": "binary"}}
+
+
+def build_document(routes: Sequence[Route], *, title: str, version: str, description: str) -> Json:
+    """The whole document; raises when two models of different shape share a name."""
+    schemas = _Schemas(routes)
+    paths: dict[str, Json] = defaultdict(dict)
+    for route in routes:
+        paths[route.path][route.method.lower()] = _operation(route, schemas)
+    return {
+        # Without `jsonSchemaDialect`: swagger-ui shows a red warning for it.
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version, "description": description},
+        "paths": dict(paths),
+        "components": {
+            "schemas": schemas.definitions,
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key of a workspace.",
+                }
+            },
+        },
+        "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
+    }
+
+
+class _Schemas:
+    """The schemas of all models, collected at once so that pydantic settles their names."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        wanted: list[tuple[Any, Any, TypeAdapter[Any]]] = [
+            ("problem", "serialization", TypeAdapter(ProblemDocument))
+        ]
+        for index, route in enumerate(routes):
+            signature = route.signature
+            if signature.answer is not None:
+                adapter = TypeAdapter(signature.answer)
+                wanted.append((f"answer {index}", "serialization", adapter))
+            if signature.body is not None and signature.body.model is not None:
+                adapter = TypeAdapter(signature.body.model)
+                wanted.append((f"body {index}", "validation", adapter))
+            if signature.query is not None:
+                wanted.append((f"query {index}", "validation", TypeAdapter(signature.query)))
+            for number, parameter in enumerate(signature.parameters):
+                adapter = TypeAdapter(parameter.type)
+                wanted.append((f"parameter {index} {number}", "validation", adapter))
+        schemas, rest = TypeAdapter.json_schemas(wanted, ref_template=TEMPLATE)
+        self._schemas = {key: schema for (key, _), schema in schemas.items()}
+        self.definitions: Json = rest.get("$defs", {})
+        self._index = {id(route): index for index, route in enumerate(routes)}
+
+    def of(self, route: Route, what: str) -> Json:
+        """The schema of a route's answer, body or parameter."""
+        part, _, number = what.partition(" ")
+        return self._schemas[f"{part} {self._index[id(route)]}{number and ' ' + number}"]
+
+    def problem(self) -> Json:
+        """The schema of a problem document."""
+        return self._schemas["problem"]
+
+    def query(self, route: Route) -> Json:
+        """The schema of a route's query model itself, taken out of the shared ones."""
+        schema = self.of(route, "query")
+        name = schema["$ref"].rpartition("/")[2]
+        return dict(self.definitions[name])
+
+
+def _operation(route: Route, schemas: _Schemas) -> Json:
+    summary, _, description = (inspect.getdoc(route.function) or "").partition("\n")
+    operation: Json = {
+        "operationId": route.function.__name__,
+        "summary": summary.rstrip("."),
+        "tags": [route.tag],
+        "responses": _responses(route, schemas),
+    }
+    if description.strip():
+        operation["description"] = description.strip()
+    if parameters := _parameters(route, schemas):
+        operation["parameters"] = parameters
+    if route.signature.body is not None:
+        operation["requestBody"] = {"required": True, "content": _body(route, schemas)}
+    if route.signature.secured:
+        operation["security"] = [{"key": []}]
+    return operation
+
+
+def _parameters(route: Route, schemas: _Schemas) -> list[Json]:
+    found = []
+    for number, parameter in enumerate(route.signature.parameters):
+        schema = schemas.of(route, f"parameter {number}")
+        found.append(_parameter(parameter.name, parameter.place, schema, parameter.required))
+    if route.signature.query is not None:
+        model = schemas.query(route)
+        required = model.get("required", [])
+        for name, schema in model["properties"].items():
+            found.append(_parameter(name, "query", schema, name in required))
+    return found
+
+
+def _parameter(name: str, place: str, schema: Json, required: bool) -> Json:
+    schema = {key: value for key, value in schema.items() if key != "title"}
+    # An absent parameter is absent, not null: null is how Python says so, not how a query does.
+    if "anyOf" in schema:
+        choices = [choice for choice in schema["anyOf"] if choice != {"type": "null"}]
+        rest = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
+        schema = {**rest, **choices[0]} if len(choices) == 1 else {**rest, "anyOf": choices}
+    parameter: Json = {"name": name, "in": place, "required": required, "schema": schema}
+    if description := schema.pop("description", None):
+        parameter["description"] = description
+    return parameter
+
+
+def _body(route: Route, schemas: _Schemas) -> Json:
+    body = route.signature.body
+    content: Json = {}
+    if body is not None and body.model is not None:
+        content["application/json"] = {"schema": schemas.of(route, "body")}
+    if body is not None and body.raw:
+        content["application/octet-stream"] = BINARY
+    return content
+
+
+def _responses(route: Route, schemas: _Schemas) -> Json:
+    responses: Json = {}
+    for status in (route.status, *route.statuses):
+        response: Json = {"description": HTTPStatus(status).phrase}
+        if route.signature.answer is not None:
+            response["content"] = {"application/json": {"schema": schemas.of(route, "answer")}}
+        elif route.signature.streams and status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+            response["content"] = {
+                media_type: _media(media_type) for media_type in route.media_types
+            }
+        responses[str(status)] = response
+    by_status: dict[int, list[Kind]] = defaultdict(list)
+    for kind in dict.fromkeys((*route.problems, *route.signature.problems, *implied(route))):
+        by_status[kind.status].append(kind)
+    for status, kinds in sorted(by_status.items()):
+        responses[str(status)] = {
+            "description": _describe(kinds),
+            "content": {problems.MEDIA_TYPE: {"schema": schemas.problem()}},
+        }
+    return responses
+
+
+def _media(media_type: str) -> Json:
+    textual = media_type.startswith("text/") or media_type.endswith("json")
+    return {} if textual else BINARY
+
+
+def implied(route: Route) -> Iterable[Kind]:
+    """The problems that follow from the signature alone."""
+    yield problems.INVALID_REQUEST
+    yield problems.INTERNAL_ERROR
+    yield problems.BAD_REQUEST
+    body = route.signature.body
+    if body is None:
+        return
+    yield from (problems.BODY_CUT, problems.BODY_TOO_SLOW, problems.UNSUPPORTED_ENCODING)
+    if body.raw:
+        yield problems.OBJECT_TOO_LARGE
+    if body.model is not None:
+        yield from (problems.MALFORMED_JSON, problems.BODY_TOO_LARGE)
+        if not body.raw:
+            yield problems.UNSUPPORTED_MEDIA_TYPE
+
+
+def _describe(kinds: Sequence[Kind]) -> str:
+    return "\n".join(f"- `{kind.code}`: {kind.title}." for kind in kinds)

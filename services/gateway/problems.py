@@ -1,0 +1,277 @@
+"""Every error a client of the gateway may see: one table, one exception, one document (RFC 9457)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from shared.errors import PointmillError
+
+MEDIA_TYPE = "application/problem+json"
+PAGE = "/docs/problems"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One line of the table: a code, the status it travels under, and what to do about it."""
+
+    code: str
+    status: int
+    title: str
+    remedy: str
+
+
+class FieldError(BaseModel):
+    """One value of the request that was refused."""
+
+    field: Annotated[
+        str,
+        Field(
+            description="The member of the body (dotted), query, path or header.", examples=["name"]
+        ),
+    ]
+    message: Annotated[str, Field(description="What is wrong with it.")]
+
+
+class ProblemDocument(BaseModel):
+    """What went wrong, for people and for programs (RFC 9457). Programs decide by `code`."""
+
+    type: Annotated[str, Field(description="Where the problem is described.")]
+    title: str
+    status: int
+    detail: Annotated[str, Field(description="What happened this time.")]
+    code: Annotated[str, Field(description="Stable and snake_case.")]
+    remedy: Annotated[str, Field(description="What to do about it.")]
+    request_id: Annotated[str | None, Field(description="Tell it to the operators.")] = None
+    errors: Annotated[list[FieldError], Field(description="The refused values, if any.")] = []
+
+
+class Problem(PointmillError):
+    """A request is refused; the middleware answers with the problem document."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str | None = None,
+        *,
+        errors: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Refuse with a kind; `errors` are pairs of a field and what is wrong with it."""
+        super().__init__(detail or f"{kind.title}.", remedy=kind.remedy)
+        self.code = kind.code
+        self.title = kind.title
+        self.status = kind.status
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+    @classmethod
+    def of_field(cls, kind: Kind, field: str, message: str) -> "Problem":
+        """The refusal of a single value."""
+        return cls(kind, f"{field}: {message}", errors=[(field, message)])
+
+    @classmethod
+    def of(cls, error: PointmillError) -> "Problem":
+        """The problem that stands for an error raised below HTTP; unlisted codes become 500."""
+        if isinstance(error, Problem):
+            return error
+        kind = BY_CODE.get(error.code)
+        if kind is None or kind is INTERNAL_ERROR:
+            return cls(INTERNAL_ERROR)
+        problem = cls(kind, error.detail, headers={"Retry-After": "5"} if error.retryable else {})
+        problem.remedy = error.remedy
+        return problem
+
+    def response(self, request_id: str | None) -> web.Response:
+        """The answer to send."""
+        document: dict[str, Any] = {
+            "type": f"{PAGE}#{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "remedy": self.remedy,
+            "errors": [{"field": field, "message": message} for field, message in self.errors],
+        }
+        if request_id is not None:
+            document["request_id"] = request_id
+        return web.Response(
+            body=orjson.dumps(document, default=str),
+            status=self.status,
+            headers=self.headers,
+            content_type=MEDIA_TYPE,
+        )
+
+
+# The request itself.
+BAD_REQUEST = Kind("bad_request", 400, "The request could not be read", "Mend the request.")
+MALFORMED_JSON = Kind(
+    "malformed_json", 400, "The body is not well-formed JSON", "Send one JSON document in UTF-8."
+)
+BODY_CUT = Kind(
+    "body_cut", 400, "The body ended before it was complete", "Send the whole body again."
+)
+UNAUTHORIZED = Kind(
+    "unauthorized",
+    401,
+    "No valid API key came with the request",
+    "Send the header `Authorization: Bearer <key>` with a key that is in force.",
+)
+NOT_FOUND = Kind(
+    "not_found", 404, "There is nothing at this address", "See /docs for what there is."
+)
+METHOD_NOT_ALLOWED = Kind(
+    "method_not_allowed",
+    405,
+    "The address does not take this method",
+    "Use one of the methods in the `Allow` header.",
+)
+BODY_TOO_SLOW = Kind(
+    "body_too_slow", 408, "The body stopped arriving", "Send it again over a steadier connection."
+)
+BODY_TOO_LARGE = Kind(
+    "body_too_large", 413, "The body is larger than the limit", "Send a smaller one."
+)
+OBJECT_TOO_LARGE = Kind(
+    "object_too_large",
+    413,
+    "The file is larger than the limit",
+    "Split the file, or ask the operators for a higher limit.",
+)
+UNSUPPORTED_MEDIA_TYPE = Kind(
+    "unsupported_media_type",
+    415,
+    "The body is of a type this address does not take",
+    "Send JSON with `Content-Type: application/json`.",
+)
+UNSUPPORTED_ENCODING = Kind(
+    "unsupported_encoding",
+    415,
+    "The body is compressed in transit",
+    "Send the bytes as they are, without `Content-Encoding`.",
+)
+RANGE_NOT_SATISFIABLE = Kind(
+    "range_not_satisfiable",
+    416,
+    "The file has no bytes in that range",
+    "Ask for bytes within the size in the `Content-Range` header.",
+)
+INVALID_REQUEST = Kind(
+    "invalid_request",
+    422,
+    "The request holds values that are not allowed",
+    "Mend the values named in `errors`.",
+)
+INVALID_CURSOR = Kind(
+    "invalid_cursor", 422, "The cursor is not one of ours", "Start the list again without a cursor."
+)
+
+# Projects and clouds.
+PROJECT_NOT_FOUND = Kind(
+    "project_not_found", 404, "There is no such project", "List the projects with GET /v1/projects."
+)
+PROJECT_NAME_TAKEN = Kind(
+    "project_name_taken",
+    409,
+    "Another project has this name",
+    "Choose another name, or use that project.",
+)
+PROJECT_NOT_EMPTY = Kind(
+    "project_not_empty", 409, "The project still holds clouds", "Delete or move its clouds first."
+)
+CLOUD_NOT_FOUND = Kind(
+    "cloud_not_found", 404, "There is no such cloud", "List the clouds with GET /v1/clouds."
+)
+CLOUD_ALREADY_STORED = Kind(
+    "cloud_already_stored",
+    409,
+    "The cloud has its file already",
+    "A cloud's file never changes: upload the new version as a new cloud.",
+)
+CLOUD_BUSY = Kind(
+    "cloud_busy", 409, "A job is still working on the cloud", "Wait for its end, or cancel it."
+)
+CLOUD_EMPTY = Kind(
+    "cloud_empty", 409, "The cloud has no file yet", "Upload one with PUT /v1/clouds/{id}/file."
+)
+EMPTY_FILE = Kind("empty_file", 422, "The file is empty", "Send a .las or .laz file as the body.")
+UNSUPPORTED_EXTENSION = Kind(
+    "unsupported_extension",
+    422,
+    "The file's name does not end in .las or .laz",
+    "Send a LAS or LAZ file, and its name in `?name=`.",
+)
+
+# Jobs, kinds and products.
+JOB_NOT_FOUND = Kind(
+    "job_not_found", 404, "There is no such job", "List the jobs with GET /v1/jobs."
+)
+JOB_ENDED = Kind("job_ended", 409, "The job has ended already", "Nothing is left to be cancelled.")
+JOB_NOT_ENDED = Kind(
+    "job_not_ended", 409, "The job has not ended yet", "Wait for its end, or cancel it first."
+)
+UNKNOWN_KIND = Kind(
+    "unknown_kind", 422, "No processor knows this kind of job", "List the kinds with GET /v1/kinds."
+)
+KIND_NOT_FOUND = Kind(
+    "kind_not_found", 404, "There is no such kind of job", "List the kinds with GET /v1/kinds."
+)
+IDEMPOTENCY_KEY_REUSED = Kind(
+    "idempotency_key_reused",
+    422,
+    "The Idempotency-Key stands for another request",
+    "Use a new key for a new request.",
+)
+IDEMPOTENCY_KEY_IN_USE = Kind(
+    "idempotency_key_in_use",
+    409,
+    "The first request with this Idempotency-Key is still running",
+    "Try again in a moment.",
+)
+PRODUCT_NOT_FOUND = Kind(
+    "product_not_found", 404, "There is no such product", "List what there is under /products."
+)
+
+# Webhooks.
+WEBHOOK_NOT_FOUND = Kind(
+    "webhook_not_found", 404, "There is no such webhook", "List the webhooks with GET /v1/webhooks."
+)
+
+# Ourselves.
+INTERNAL_ERROR = Kind(
+    "internal_error",
+    500,
+    "Something went wrong inside Pointmill",
+    "Try again; if it stays, tell the operators the request id.",
+)
+UNAVAILABLE = Kind(
+    "unavailable", 503, "A part of Pointmill is not available", "Try again in a moment."
+)
+DATABASE_UNAVAILABLE = Kind(
+    "database_unavailable", 503, "The database is not available", "Try again in a moment."
+)
+STORAGE_UNAVAILABLE = Kind(
+    "storage_unavailable", 503, "The object store is not available", "Try again in a moment."
+)
+BROKER_UNAVAILABLE = Kind(
+    "broker_unavailable", 503, "The message broker is not available", "Try again in a moment."
+)
+
+TABLE: tuple[Kind, ...] = tuple(value for value in globals().values() if isinstance(value, Kind))
+BY_CODE: dict[str, Kind] = {kind.code: kind for kind in TABLE}
+# What aiohttp itself refuses (an unknown address, a wrong method) is told by its status alone.
+BY_STATUS: dict[int, Kind] = {
+    kind.status: kind
+    for kind in (
+        BAD_REQUEST,
+        NOT_FOUND,
+        METHOD_NOT_ALLOWED,
+        BODY_TOO_SLOW,
+        BODY_TOO_LARGE,
+        UNSUPPORTED_MEDIA_TYPE,
+        RANGE_NOT_SATISFIABLE,
+    )
+}
