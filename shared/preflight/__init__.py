@@ -1,0 +1,13 @@
+"""What a LAS, LAZ or COPC file says about itself, and how it can lie; the standard library only.
+
+`inspect(path)` reads at most 1 MiB, in well under a second, and either says what the file holds
+and what is odd about it, or refuses it with a stable code, a sentence and a remedy. Real files do
+many things wrong that can be read; those are oddities. Refused is what no reader could use, or
+what would crash, hang or silently shorten a later step.
+"""
+
+from shared.preflight.inspection import inspect
+from shared.preflight.model import Laszip, Oddity, Preflight, Vlr
+from shared.preflight.refusals import REFUSALS, Refusal
+
+__all__ = ["REFUSALS", "Laszip", "Oddity", "Preflight", "Refusal", "Vlr", "inspect"]
