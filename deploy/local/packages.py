@@ -1,0 +1,146 @@
+"""Installs Debian packages without starting services or creating clusters."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.local.errors import StackError
+
+POSTGRES = ("postgresql",)
+RABBITMQ = ("rabbitmq-server",)
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_CLUSTERS = Path("/etc/postgresql-common/createcluster.conf")
+_MARK = "# Written by Pointmill while it installs packages"
+
+
+def missing(wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the packages that are not installed; all of them where there is no dpkg."""
+    return tuple(name for name in wanted if not _is_installed(name))
+
+
+def _is_installed(name: str) -> bool:
+    if shutil.which("dpkg-query") is None:
+        return False
+    asked = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status}", name],  # noqa: S607
+        capture_output=True,
+        check=False,
+    )
+    return asked.stdout == b"installed"
+
+
+def install(wanted: tuple[str, ...]) -> None:
+    """Install packages by apt, as root or through sudo; nothing is started or enabled.
+
+    Raises:
+        StackError: there is no apt, no right to use it, or it failed.
+    """
+    absent = missing(wanted)
+    if not absent:
+        return
+    remedy = f"sudo apt-get install -y {' '.join(absent)}"
+    if shutil.which("apt-get") is None:
+        raise StackError(f"{' and '.join(absent)} must be installed; on Debian: {remedy}")
+    root = _root(remedy)
+    print(f"Installing {', '.join(absent)} (apt-get).", flush=True)
+    with _no_service_starts(root), _no_cluster(root, absent):
+        _apt(root, absent, remedy)
+    _disable(root, absent)
+
+
+def _root(remedy: str) -> list[str]:
+    """The words before a command that make it run as root."""
+    if os.getuid() == 0:
+        return []
+    sudo = shutil.which("sudo")
+    # -n: a question for a password would hang where nobody is there to answer.
+    if sudo is None or subprocess.run([sudo, "-n", "true"], check=False).returncode != 0:
+        raise StackError(f"this needs root once: {remedy}")
+    return [sudo, "-n"]
+
+
+def _apt(root: list[str], names: tuple[str, ...], remedy: str) -> None:
+    # A fresh machine's package lists are missing or old; they are fetched when the first try fails.
+    if _apt_get(root, "install", *names) == 0:
+        return
+    _apt_get(root, "update")
+    if _apt_get(root, "install", *names) != 0:
+        raise StackError(f"apt-get could not install {', '.join(names)}; see why with: {remedy}")
+
+
+def _apt_get(root: list[str], *words: str) -> int:
+    command = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "-qq", "-y"]
+    command += ["-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300"]
+    command += ["--no-install-recommends", *words]
+    quiet = subprocess.DEVNULL
+    return subprocess.run(command, check=False, stdin=quiet, stdout=quiet).returncode
+
+
+@contextlib.contextmanager
+def _no_service_starts(root: list[str]) -> Iterator[None]:
+    """Debian's own switch: while policy-rc.d says 101, no package starts a service.
+
+    Ours looks whether this process is alive, so that one left behind by a power cut has no effect;
+    a policy that somebody else wrote is left alone if it forbids starts and replaced otherwise.
+    """
+    before = _POLICY.read_text() if _POLICY.exists() else None
+    if before is not None and before.startswith("#!") and _MARK in before:
+        before = None
+    if before is not None:
+        asked = subprocess.run([_POLICY, "x", "start"], check=False, capture_output=True)
+        if asked.returncode == 101:
+            yield
+            return
+    script = f"#!/bin/sh\n{_MARK}.\nkill -0 {os.getpid()} 2>/dev/null && exit 101\nexit 0\n"
+    kept = _POLICY.with_suffix(".pointmill-kept")
+    if before is not None:
+        _run(root, "mv", str(_POLICY), str(kept))
+    _write(root, _POLICY, script)
+    _run(root, "chmod", "755", str(_POLICY))
+    try:
+        yield
+    finally:
+        _run(root, "rm", "-f", str(_POLICY))
+        if before is not None:
+            _run(root, "mv", str(kept), str(_POLICY))
+
+
+@contextlib.contextmanager
+def _no_cluster(root: list[str], names: tuple[str, ...]) -> Iterator[None]:
+    """Keep Debian from creating a cluster of its own when PostgreSQL is first installed."""
+    if not set(names) & set(POSTGRES):
+        yield
+        return
+    # The file belongs to postgresql-common, which creates no cluster; so that one comes first.
+    _apt(root, ("postgresql-common",), "sudo apt-get install -y postgresql-common")
+    before = _CLUSTERS.read_text()
+    lines = [line for line in before.splitlines() if "create_main_cluster" not in line]
+    _write(root, _CLUSTERS, "\n".join([*lines, "create_main_cluster = false", ""]))
+    try:
+        yield
+    finally:
+        _write(root, _CLUSTERS, before)
+
+
+def _disable(root: list[str], names: tuple[str, ...]) -> None:
+    """Keep what was installed just now from starting at the next boot."""
+    if shutil.which("systemctl") is None:
+        return
+    units = ["rabbitmq-server.service", "epmd.socket"] if set(names) & set(RABBITMQ) else []
+    units += ["postgresql.service"] if set(names) & set(POSTGRES) else []
+    for unit in units:
+        subprocess.run([*root, "systemctl", "disable", unit], check=False, capture_output=True)
+
+
+def _run(root: list[str], *words: str) -> None:
+    subprocess.run([*root, *words], check=True)
+
+
+def _write(root: list[str], path: Path, text: str) -> None:
+    subprocess.run(
+        [*root, "tee", str(path)], input=text.encode(), stdout=subprocess.DEVNULL, check=True
+    )

@@ -1,0 +1,7 @@
+"""Names the fixture plugins, nothing else."""
+
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.database",
+    "tests.fixtures.broker",
+]
