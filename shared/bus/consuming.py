@@ -1,0 +1,262 @@
+"""Consume: what arrives is handed to a task of ours, and settled by how that task ends.
+
+A callback of aio-pika is cancelled when its connection dies; so a callback only starts a task.
+An acknowledgement proves nothing (it may be lost, the message comes again): every handler is
+repeatable, and a failed acknowledgement is no failure of the work.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import aiormq
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from shared.bus.link import RPC_SECONDS, Link, broker_errors, pause_before_reconnect
+from shared.errors import BrokerUnavailable, Unavailable
+from shared.messages import Envelope, Message, Unreadable, read_data, read_envelope
+
+WATCH_SECONDS = 5.0
+GRACE_SECONDS = 5.0
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message as it arrived. `user_id` is proved by the broker; None when the sender left it out."""
+
+    envelope: Envelope
+    routing_key: str
+    user_id: str | None
+    redelivered: bool
+
+    def read(self) -> Message:
+        """The typed data.
+
+        Raises:
+            Unreadable: unknown type or version, or data that does not fit.
+        """
+        return read_data(self.envelope)
+
+
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+class Consumer:
+    """The consuming half of the bus, on a connection of its own."""
+
+    def __init__(self, link: Link, instance: str) -> None:
+        self._link = link
+        self._instance = instance
+        self._healthy: dict[str, bool] = {}
+
+    @property
+    def silent(self) -> list[str]:
+        """The queues that should be consumed and are not."""
+        return [queue for queue, healthy in self._healthy.items() if not healthy]
+
+    async def consume(self, queue: str, handle: Handler, *, prefetch: int = 50) -> None:
+        """Handle what arrives in a durable queue, for ever.
+
+        The message is acknowledged when `handle` returns; dead-lettered when it raises
+        `Unreadable`; kept and tried again when something is `Unavailable`; given back, up to the
+        queue's delivery limit, after any other exception (a bug: it is logged).
+        """
+        await self._for_ever(queue, lambda: self._consume_once(queue, handle, prefetch))
+
+    async def listen(
+        self,
+        prefix: str,
+        bindings: Sequence[tuple[str, str]],
+        handle: Handler,
+        on_connect: Callable[[], None],
+    ) -> None:
+        """Hear what is said from now on, through an exclusive queue that dies with the connection.
+
+        Args:
+            prefix: the queue is `<prefix>.<instance>.<nonce>`, a new nonce per connection.
+            bindings: exchange and key.
+            handle: called for each message; exceptions are logged.
+            on_connect: called after each (re)connection: what was said before was not heard, so
+                read the rows again.
+        """
+        await self._for_ever(
+            prefix, lambda: self._listen_once(prefix, bindings, handle, on_connect)
+        )
+
+    async def _for_ever(self, name: str, once: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            self._healthy[name] = False
+            try:
+                async with broker_errors():
+                    await once()
+            except BrokerUnavailable as error:
+                logger.warning("consumer_interrupted", queue=name, detail=error.detail)
+            self._healthy[name] = False
+            await pause_before_reconnect()
+
+    async def _consume_once(self, name: str, handle: Handler, prefetch: int) -> None:
+        tasks: set[asyncio.Task[None]] = set()
+
+        def start(message: AbstractIncomingMessage) -> None:
+            task = asyncio.create_task(_settle(message, handle), name=f"handle {name}")
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        async with open_channel(self._link, prefetch) as channel:
+            queue = await channel.declare_queue(name, passive=True)
+            tag = await queue.consume(_as_callback(start))
+            self._healthy[name] = True
+            try:
+                while True:
+                    await _wait_for_end(channel, WATCH_SECONDS)
+                    await _check_alive(channel, name, tag)
+            finally:
+                # Stop the flow, let what has begun end; the rest goes back when the channel closes.
+                if not channel.is_closed:
+                    async with broker_errors(), asyncio.timeout(RPC_SECONDS):
+                        await queue.cancel(tag)
+                if tasks:
+                    await asyncio.wait(tasks, timeout=GRACE_SECONDS)
+                for task in tasks:
+                    task.cancel()
+
+    async def _listen_once(
+        self,
+        prefix: str,
+        bindings: Sequence[tuple[str, str]],
+        handle: Handler,
+        on_connect: Callable[[], None],
+    ) -> None:
+        async def hear(message: AbstractIncomingMessage) -> None:
+            try:
+                await handle(_delivery(message))
+            except Unreadable as error:
+                logger.info("message_unreadable", reason=error.reason)
+            except Exception:
+                logger.exception("listener_failed", queue=prefix)
+
+        async with open_channel(self._link, 100) as channel:
+            name = f"{prefix}.{self._instance}.{secrets.token_hex(4)}"
+            queue = await channel.declare_queue(
+                name, exclusive=True, arguments={"x-max-length": 10_000, "x-overflow": "drop-head"}
+            )
+            for exchange, key in bindings:
+                await queue.bind(exchange, key)
+            tag = await queue.consume(hear, no_ack=True)
+            self._healthy[prefix] = True
+            on_connect()
+            while True:
+                await _wait_for_end(channel, WATCH_SECONDS)
+                await _check_alive(channel, None, tag)
+
+
+@asynccontextmanager
+async def open_channel(link: Link, prefetch: int) -> AsyncIterator[AbstractChannel]:
+    """A channel of one's own with a prefetch, closed at the end."""
+    connection = await link.connection()
+    channel = connection.channel()
+    try:
+        async with asyncio.timeout(RPC_SECONDS):
+            await channel.initialize()
+            await channel.set_qos(prefetch_count=prefetch)
+        yield channel
+    finally:
+        try:
+            async with broker_errors(), asyncio.timeout(RPC_SECONDS):
+                await channel.close()
+        except BrokerUnavailable:
+            pass  # It was gone already.
+
+
+def _as_callback(
+    start: Callable[[AbstractIncomingMessage], None],
+) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
+    async def callback(message: AbstractIncomingMessage) -> None:
+        start(message)
+
+    return callback
+
+
+async def _wait_for_end(channel: AbstractChannel, seconds: float) -> None:
+    """Return after the time.
+
+    Raises:
+        BrokerUnavailable: the channel has closed before.
+    """
+    done, _ = await asyncio.wait({asyncio.ensure_future(channel.closed())}, timeout=seconds)
+    if done:
+        raise BrokerUnavailable("The channel was closed by the broker.")
+
+
+async def _check_alive(channel: AbstractChannel, queue: str | None, tag: str) -> None:
+    """A consumer can be gone while its channel lives (queue deleted, node drained): look.
+
+    Raises:
+        BrokerUnavailable: nobody consumes any more under this tag.
+    """
+    if not await still_consumes(channel, tag):
+        raise BrokerUnavailable("The broker has cancelled the consumer.")
+    if queue is not None:
+        async with asyncio.timeout(RPC_SECONDS):
+            declared = await channel.declare_queue(queue, passive=True)
+        if not declared.declaration_result.consumer_count:
+            raise BrokerUnavailable("The broker knows no consumer of this queue.")
+
+
+async def still_consumes(channel: AbstractChannel, tag: str) -> bool:
+    """Whether the client library still knows the consumer (the broker's cancel removes it)."""
+    underlay = cast("aiormq.Channel", await channel.get_underlay_channel())
+    return tag in underlay.consumers
+
+
+def _delivery(message: AbstractIncomingMessage) -> Delivery:
+    return Delivery(
+        envelope=read_envelope(message.body),
+        routing_key=message.routing_key or "",
+        user_id=message.user_id,
+        redelivered=bool(message.redelivered),
+    )
+
+
+async def _settle(message: AbstractIncomingMessage, handle: Handler) -> None:
+    try:
+        await _handle_when_available(_delivery(message), handle)
+    except Unreadable as error:
+        logger.warning("message_dead_lettered", reason=error.reason, message_id=message.message_id)
+        await acknowledge(message.reject(requeue=False))
+    except Exception:
+        logger.exception("handler_failed", message_id=message.message_id, type=message.type)
+        await asyncio.sleep(1)
+        # A rejection counts towards the delivery limit on every broker version; a nack does not.
+        await acknowledge(message.reject(requeue=True))
+    else:
+        await acknowledge(message.ack())
+
+
+async def _handle_when_available(delivery: Delivery, handle: Handler) -> None:
+    """While something we depend on is away the message stays with us, unsettled: no hot loop."""
+    pause = 0.5
+    while True:
+        try:
+            await handle(delivery)
+        except Unavailable as error:
+            logger.warning("handler_waits", code=error.code, detail=error.detail, seconds=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 15)
+        else:
+            return
+
+
+async def acknowledge(settlement: Awaitable[None]) -> None:
+    """Settle a message; when that cannot be said any more the message comes again, which is harmless."""
+    try:
+        async with broker_errors(), asyncio.timeout(RPC_SECONDS):
+            await settlement
+    except BrokerUnavailable as error:
+        logger.info("settlement_not_said", detail=error.detail)

@@ -1,0 +1,111 @@
+-- Every statement the processor runs. Moves of a job are functions: sql/migrations.
+
+-- name: take_outbox
+-- The oldest messages that are due, held until this transaction ends.
+select id, exchange, routing_key, mandatory, message from outbox
+where service = current_user and available_at <= now()
+order by id limit $1 for update skip locked
+
+-- name: delete_outbox
+-- These are confirmed.
+delete from outbox where id = any ($1::bigint[])
+
+-- name: postpone_outbox
+-- The broker refused this one: it backs off alone.
+update outbox set tries = tries + 1, last_error = $2::text,
+    available_at = now() + make_interval(secs => least(power(2, tries), 300))
+where id = $1::bigint
+
+-- name: claim_job
+-- The next job for a free slot, if there is one.
+select * from claim_job($1::text, $2::text[], $3::double precision, $4::uuid)
+
+-- name: read_source
+-- The file a job works on.
+select source_object, source_name, source_bytes, source_crc32c from clouds
+where id = $1::uuid and workspace_id = $2::uuid and state = 'stored'
+
+-- name: beat
+-- Extend the lease, store progress, learn of a cancel. No row: the lease is lost.
+update jobs set lease_until = now() + make_interval(secs => $3::double precision),
+    progress = coalesce($4::jsonb, progress)
+where id = $1::uuid and attempt = $2::integer and state = 'running'
+returning cancel_requested_at is not null as cancel_requested
+
+-- name: finish_job
+-- The attempt has succeeded.
+select finish_job($1::uuid, $2::integer, $3::jsonb, $4::jsonb, $5::text)
+
+-- name: fail_job
+-- The attempt has failed, or was stopped for a cancel.
+select fail_job($1::uuid, $2::integer, $3::jsonb, $4::boolean, $5::text)::text
+
+-- name: release_job
+-- The worker leaves and gives the job back.
+select release_job($1::uuid, $2::integer)
+
+-- name: read_ending
+-- What became of an attempt whose last COMMIT had no answer.
+select state::text, attempt from jobs where id = $1::uuid
+
+-- name: reap_lost_jobs
+-- Retry or end the jobs whose lease is over.
+select reap_lost_jobs($1::integer)
+
+-- name: fail_overdue_jobs
+-- End the jobs nobody has started in time.
+select fail_overdue_jobs($1::integer)
+
+-- name: unnamed_objects
+-- Those of the given objects that no row names.
+select key from unnest($1::text[]) as key
+where not exists (select 1 from clouds where source_object = key)
+  and not exists (select 1 from products where object = key)
+
+-- name: register_kind
+-- Say that this kind exists; a newer version's word stands.
+insert into kinds (kind, title, description, params_schema, result_schema, pool, needs_source,
+                   attempts, backoff_seconds, run_seconds, start_seconds, version)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+on conflict (kind) do update set
+    title = excluded.title, description = excluded.description, params_schema = excluded.params_schema,
+    result_schema = excluded.result_schema, pool = excluded.pool, needs_source = excluded.needs_source,
+    attempts = excluded.attempts, backoff_seconds = excluded.backoff_seconds,
+    run_seconds = excluded.run_seconds, start_seconds = excluded.start_seconds,
+    version = excluded.version, updated_at = now()
+where kinds.version <= excluded.version
+
+-- name: register_instance
+-- This process is alive, and says what it knows.
+insert into service_instances (instance, service, version, accepts, kinds)
+values ($1, current_user, $2, $3, $4)
+on conflict (instance) do update set seen_at = now(), version = excluded.version,
+    accepts = excluded.accepts, kinds = excluded.kinds
+
+-- name: forget_instance
+-- This process is leaving.
+delete from service_instances where instance = $1
+
+-- name: forget_silent_instances
+-- Processes that were not seen for a day are gone.
+delete from service_instances where seen_at < now() - interval '1 day'
+
+-- name: read_sender
+-- The workspace another service speaks for, and the kinds it may ask for.
+select workspace_id, kinds from senders where user_id = $1
+
+-- name: read_kind
+-- A kind and the schema of its parameters.
+select kind, params_schema, needs_source from kinds where kind = $1
+
+-- name: find_cloud
+-- Whether a cloud with a file is the workspace's own.
+select id from clouds where id = $1::uuid and workspace_id = $2::uuid and state = 'stored'
+
+-- name: accept_request
+-- Make the job another service asked for; the same request gives the same job.
+select * from create_job($1::uuid, $2::text, $3::jsonb, $4::uuid, $5::smallint, $6::text, $7::text, null, $8::uuid)
+
+-- name: tell
+-- A message for the relay.
+insert into outbox (exchange, routing_key, mandatory, message) values ($1, $2, false, $3)
