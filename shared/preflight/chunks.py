@@ -18,6 +18,7 @@ _TABLE_HEAD = struct.Struct("<II")  # version 0, number of chunks
 _MOST_DECODED = 4096
 """Chunks whose table is decoded here, 200 million points of the usual 50 000; takes 50 ms."""
 _MOST_TABLE_BYTES = 64 << 10
+_RESERVED = 384 << 10  # of the budget, for the records that are read after the chunks
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def _check_layers(
     layers = struct.Struct(f"<I{compression.layer_count}I")
     ends = (1, len(chunks))
     for number, chunk in sorted(enumerate(chunks, 1), key=lambda item: item[0] not in ends):
-        if chunk.points == 0 or source.budget < layers.size:
+        if chunk.points == 0 or source.budget - layers.size < _RESERVED:
             continue
         raw = source.at(chunk.start + header.record_length, layers.size)
         points, *sizes = layers.unpack(raw) if len(raw) == layers.size else (0,)
