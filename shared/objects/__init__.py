@@ -167,5 +167,13 @@ async def open_store(url: str) -> ObjectStore:
         from shared.objects.file import FileStore  # noqa: PLC0415
 
         return await FileStore.open(Path(path))
+    if parts.scheme == "gs" and parts.netloc:
+        prefix = path.strip("/")
+        if prefix:
+            check_key(prefix)
+        _check_text(prefix, PREFIX_BYTES)
+        from shared.objects.gcs import GcsStore  # noqa: PLC0415
+
+        return await GcsStore.open(parts.netloc, prefix)
     msg = f"A storage URL is file:///folder or gs://bucket/prefix, not {url!r}."
     raise ValueError(msg)
