@@ -1,0 +1,106 @@
+"""Extra bytes: dimensions that a file defines for itself (LAS 1.4, record LASF_Spec 4)."""
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.processor.pointcloud.records import Records
+from services.processor.pointcloud.source import Source
+
+_DESCRIPTOR = 192
+_TYPES = ("u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8")
+_SCALE_GIVEN, _OFFSET_GIVEN = 8, 16
+_MOST_DIMENSIONS = 256
+
+
+@dataclass(frozen=True)
+class ExtraDimension:
+    """One described number within the extra bytes: `value = raw * scale + offset`."""
+
+    name: str
+    type: str
+    at: int
+    scale: float
+    offset: float
+
+    def raw(self, records: Records) -> NDArray[Any]:
+        """The stored values of all records."""
+        size = np.dtype(self.type).itemsize
+        rows = np.ascontiguousarray(records["extra"][:, self.at : self.at + size])
+        return rows.view(self.type)[:, 0]
+
+
+@dataclass(frozen=True)
+class ExtraBytes:
+    """What a source says about its extra bytes.
+
+    Attributes:
+        dimensions: the numbers it describes, as far as they lie within the record.
+        described: how many bytes of each record its descriptors cover.
+        duplicates: names that stand for more than one dimension.
+    """
+
+    dimensions: tuple[ExtraDimension, ...]
+    described: int
+    duplicates: tuple[str, ...]
+
+
+def read_extra_bytes(source: Source) -> ExtraBytes:
+    """The extra dimensions of the source. Descriptors that make no sense end the reading."""
+    record = source.find("LASF_Spec", 4)
+    if record is None or not source.extra_bytes:
+        return ExtraBytes((), 0, ())
+    payload = record.payload(source.path)
+    found: list[ExtraDimension] = []
+    at = 0
+    for start in range(0, len(payload) - _DESCRIPTOR + 1, _DESCRIPTOR):
+        dimensions, size = _describe(payload[start : start + _DESCRIPTOR], at)
+        if not size or at + size > source.extra_bytes:
+            break
+        found += dimensions
+        at += size
+    names = [dimension.name for dimension in found]
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    return ExtraBytes(tuple(_told_apart(found[:_MOST_DIMENSIONS])), at, tuple(duplicates))
+
+
+def _describe(descriptor: bytes, at: int) -> tuple[list[ExtraDimension], int]:
+    """The dimensions of one descriptor and the bytes it covers; 0 bytes if it makes no sense."""
+    kind, options = descriptor[2], descriptor[3]
+    name = descriptor[4:36].split(b"\0")[0].decode("utf-8", "replace").strip() or "unnamed"
+    if kind == 0:
+        return [], options
+    if kind > 30:
+        return [], 0
+    # Types 11 to 30 are pairs and triples of types 1 to 10; deprecated, but still met.
+    members, index = (kind - 1) // 10 + 1, (kind - 1) % 10
+    size = np.dtype(_TYPES[index]).itemsize
+    scales = struct.unpack_from("<3d", descriptor, 112)
+    offsets = struct.unpack_from("<3d", descriptor, 136)
+    dimensions = [
+        ExtraDimension(
+            name=name if members == 1 else f"{name}[{member}]",
+            type=_TYPES[index],
+            at=at + member * size,
+            scale=scales[member] if options & _SCALE_GIVEN else 1.0,
+            offset=offsets[member] if options & _OFFSET_GIVEN else 0.0,
+        )
+        for member in range(members)
+    ]
+    return dimensions, members * size
+
+
+def _told_apart(dimensions: list[ExtraDimension]) -> list[ExtraDimension]:
+    """The same dimensions, each with a name of its own."""
+    taken: dict[str, int] = {}
+    apart = []
+    for dimension in dimensions:
+        taken[dimension.name] = number = taken.get(dimension.name, 0) + 1
+        name = dimension.name if number == 1 else f"{dimension.name} ({number})"
+        apart.append(
+            ExtraDimension(name, dimension.type, dimension.at, dimension.scale, dimension.offset)
+        )
+    return apart

@@ -1,0 +1,288 @@
+"""The road of a cloud: read and distribute, split what is too large, build, finish, assemble."""
+
+import resource
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.processor.pointcloud.chunks import Chunk, laz_record
+from services.processor.pointcloud.conversion import target_format
+from services.processor.pointcloud.copc import Product, write_copc
+from services.processor.pointcloud.crew import Alone, Crew, Processes
+from services.processor.pointcloud.crs import CloudCrs
+from services.processor.pointcloud.cube import bounds_of, cube_around, fits, stated_cube
+from services.processor.pointcloud.decoder import Reading, choose_reading
+from services.processor.pointcloud.extra import read_extra_bytes
+from services.processor.pointcloud.failures import points_missing, scratch_full
+from services.processor.pointcloud.inheritance import carried_records
+from services.processor.pointcloud.meter import Meter
+from services.processor.pointcloud.miller import Built
+from services.processor.pointcloud.morton import Key
+from services.processor.pointcloud.plan import Plan, Range, cell_levels, ranges_of
+from services.processor.pointcloud.ranges import Ranges
+from services.processor.pointcloud.source import Source
+from services.processor.pointcloud.spill import Cell, Piece
+from services.processor.pointcloud.statistics import Tally
+from services.processor.pointcloud.surface import Surface, frame_of
+from shared.errors import TaskFailed
+
+_ALONE_POINTS = 1_000_000
+_PARTS_PER_PROCESS = 4
+_MEMBER_BYTES = 400 << 20
+_UNREADABLE = frozenset({"laz_damaged", "decoder_crashed"})
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be milled, where, and with how much.
+
+    Attributes:
+        source, crs: the cloud.
+        copc: where the product is to be written.
+        scratch: an empty folder for everything on the way.
+        workers: how many processes may be busy; fewer are used if the memory is not enough.
+        memory_bytes: how much memory all of them may hold together.
+        picture_cells: cells along the longer side of the grid seen from above.
+    """
+
+    source: Source
+    crs: CloudCrs
+    copc: Path
+    scratch: Path
+    workers: int
+    memory_bytes: int
+    picture_cells: int
+
+
+@dataclass(frozen=True)
+class Milled:
+    """What has come of it.
+
+    Attributes:
+        reading: how the source was read.
+        source_classes: points by class as they were decoded.
+        tally, surface: what was counted and seen as the product was built.
+        product: what the COPC file says of itself.
+        nodes: how many octree nodes have points; `depth` is the level of the finest.
+        twins: how many points lie exactly where another lies.
+        processes: how many processes have worked on it.
+        peak_bytes: the sum of the most memory that each process has held.
+    """
+
+    reading: Reading
+    source_classes: NDArray[np.int64]
+    ranges: Ranges
+    tally: Tally
+    surface: Surface | None
+    product: Product
+    nodes: int
+    depth: int
+    twins: int
+    processes: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class _Distributed:
+    pieces: dict[Key, list[Piece]]
+    ranges: Ranges
+    classes: NDArray[np.int64]
+
+
+def mill(order: Order, meter: Meter) -> Milled:
+    """Make the COPC file of a source. Raises TaskFailed with the codes of failures.py."""
+    _check_space(order)
+    reading = choose_reading(order.source)
+    try:
+        return _mill(order, reading, meter)
+    except TaskFailed as failure:
+        if failure.code not in _UNREADABLE or reading.decoder != "lazrs":
+            raise
+        try:
+            return _mill(order, Reading("laszip", seekable=False), meter)
+        except TaskFailed as second:
+            raise failure from second
+
+
+def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
+    plan = _first_plan(order, reading)
+    size = _crew_size(order, reading)
+    parts = ranges_of(
+        order.source.point_count,
+        reading.chunk,
+        parts=max(size, 1) * _PARTS_PER_PROCESS if reading.seekable else 1,
+    )
+    with _crew(plan, meter, size) as crew:
+        distributed = _distribute(crew, plan, parts, meter)
+        plan, distributed = _settle_cube(crew, plan, parts, meter, distributed)
+        ranges = distributed.ranges
+        frame = frame_of(ranges, plan.cube, order.picture_cells)
+        crew.all("observe", plan, ranges, frame)
+        cells, heaps = _cells_to_build(crew, plan, distributed.pieces)
+        built = _build(crew, cells, heaps, ranges.points, meter)
+        nodes = _finish_coarse(crew, built, meter)
+        harvests = crew.all("harvest")
+    tally, surface = Tally(ranges), Surface(frame) if frame else None
+    for harvest in harvests:
+        tally.merge(harvest.tally)
+        if surface:
+            surface.merge(harvest.surface)
+    product = _product(order, plan, ranges, tally)
+    if sum(chunk.points for _, chunk in nodes) != order.source.point_count:
+        raise RuntimeError("the product does not hold as many points as the source")
+    meter.stage("assemble", 0.92, 0.96, 1, "Writing the file")
+    write_copc(order.copc, product, nodes, order.scratch)
+    own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Milled(
+        reading=reading,
+        source_classes=distributed.classes,
+        ranges=ranges,
+        tally=tally,
+        surface=surface,
+        product=product,
+        nodes=len(nodes),
+        depth=max((key[0] for key, _ in nodes), default=0),
+        twins=sum(part.twins for part in built),
+        processes=size or 1,
+        peak_bytes=own_peak + (sum(harvest.peak_bytes for harvest in harvests) if size else 0),
+    )
+
+
+def _check_space(order: Order) -> None:
+    """The spilled points and the compressed ones have to find room."""
+    source = order.source
+    packed = source.point_count * (source.record_length + 16)
+    free = shutil.disk_usage(order.scratch).free
+    if packed * 3 // 2 > free:
+        raise scratch_full(packed * 3 // 2, free)
+
+
+def _first_plan(order: Order, reading: Reading) -> Plan:
+    source = order.source
+    return Plan(
+        source=source,
+        decoder=reading.decoder,
+        cube=stated_cube(source),
+        scratch=order.scratch,
+        levels=cell_levels(source.point_count),
+        extra=read_extra_bytes(source).dimensions,
+        laz_record=laz_record(target_format(source.point_format), source.extra_bytes),
+    )
+
+
+def _crew_size(order: Order, reading: Reading) -> int:
+    """How many processes to start; 0 if this one does the work itself."""
+    small = order.source.point_count <= _ALONE_POINTS
+    if small and reading.decoder != "laszip":
+        return 0
+    # laszip can crash on a damaged file; then it had better be another process that does.
+    affordable = order.memory_bytes // _MEMBER_BYTES
+    return 1 if small else max(1, min(order.workers, affordable))
+
+
+@contextmanager
+def _crew(plan: Plan, meter: Meter, size: int) -> Iterator[Crew]:
+    crew: Crew = Processes(plan, meter.add, size) if size else Alone(plan, meter.add)
+    try:
+        yield crew
+    finally:
+        crew.close()
+
+
+def _distribute(crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter) -> _Distributed:
+    points = plan.source.point_count
+    meter.stage("read", 0.02, 0.45, points, "Reading the points")
+    ranges, classes = Ranges(plan.extra), np.zeros(256, np.int64)
+    pieces: dict[Key, list[Piece]] = {}
+    for result in crew.each("distribute", [(part,) for part in parts]):
+        ranges.merge(result.ranges)
+        classes += result.classes
+        for key, found in result.pieces.items():
+            pieces.setdefault(key, []).extend(found)
+    if ranges.points != points:
+        raise points_missing(ranges.points, points)
+    for found in pieces.values():
+        # Ranges end in any order; the names of their packs sort as they lie in the source.
+        found.sort()
+    return _Distributed(pieces, ranges, classes)
+
+
+def _settle_cube(
+    crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter, first: _Distributed
+) -> tuple[Plan, _Distributed]:
+    """Make sure that the cube is that of the points, though it costs a second reading."""
+    if plan.levels and fits(plan.cube, plan.source, first.ranges):
+        return plan, first
+    plan = replace(plan, cube=cube_around(plan.source, first.ranges))
+    if not plan.levels:
+        return plan, first
+    crew.all("observe", plan, first.ranges, None)
+    return plan, _distribute(crew, plan, parts, meter)
+
+
+def _cells_to_build(
+    crew: Crew, plan: Plan, pieces: dict[Key, list[Piece]]
+) -> tuple[list[Cell], list[Cell]]:
+    """Cells small enough to build, and heaps: any number of points at one place."""
+    found = [Cell(key, tuple(parts)) for key, parts in pieces.items()]
+    fit, heaps = [], []
+    number = 0
+    while found:
+        fit += [cell for cell in found if cell.points <= plan.cell_points]
+        large = [cell for cell in found if cell.points > plan.cell_points]
+        orders = [(cell, f"split-{number + at:06d}") for at, cell in enumerate(large)]
+        number += len(orders)
+        found = []
+        for cell, parts in crew.each("split", orders):
+            found += [Cell(key, tuple(part)) for key, part in parts.items()]
+            if not parts:
+                heaps.append(cell)
+    return sorted(fit, key=lambda cell: (-cell.points, cell.key)), heaps
+
+
+def _build(
+    crew: Crew, cells: list[Cell], heaps: list[Cell], points: int, meter: Meter
+) -> list[Built]:
+    meter.stage("build", 0.45, 0.88, points, "Building the octree")
+    built = list(crew.each("build", [(cell,) for cell in cells]))
+    built += crew.each("pour", [(cell,) for cell in heaps])
+    return sorted(built, key=lambda part: part.cell)
+
+
+def _finish_coarse(crew: Crew, built: Iterable[Built], meter: Meter) -> list[tuple[Key, Chunk]]:
+    """Compress the nodes above the cells; all nodes in the order in which they will lie."""
+    shares: dict[Key, list[Piece]] = {}
+    nodes = []
+    for part in built:
+        nodes += part.nodes
+        for key, piece in part.coarse:
+            shares.setdefault(key, []).append(piece)
+    orders = [(Cell(key, tuple(pieces)),) for key, pieces in sorted(shares.items())]
+    meter.stage("finish", 0.88, 0.92, len(orders), "Finishing the coarse levels")
+    nodes += crew.each("finish_coarse", orders)
+    return sorted(nodes)
+
+
+def _product(order: Order, plan: Plan, ranges: Ranges, tally: Tally) -> Product:
+    source = order.source
+    mins, maxs = bounds_of(source, ranges)
+    returns = tally.counted.get("returns", np.zeros(256, np.int64)).reshape(16, 16).sum(axis=0)
+    return Product(
+        source=source,
+        point_format=target_format(source.point_format),
+        record_length=plan.dtype.itemsize,
+        points=ranges.points,
+        by_return=returns[1:].tolist(),
+        mins=mins,
+        maxs=maxs,
+        gps_range=ranges.by_name.get("gps_time", (0.0, 0.0)),
+        cube=plan.cube,
+        laz_record=plan.laz_record,
+        wkt=order.crs.wkt,
+        carried=carried_records(source, order.crs),
+    )

@@ -1,0 +1,245 @@
+"""One process's share of the work: distribute a range, split or build a cell, finish a coarse node.
+
+A miller works alone on files in the scratch folder; what it hands back says where its results lie.
+"""
+
+import resource
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import FileIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.processor.pointcloud.chunks import Chunk, compress, compress_stream
+from services.processor.pointcloud.conversion import convert
+from services.processor.pointcloud.decoder import read_batches
+from services.processor.pointcloud.detail import share_out
+from services.processor.pointcloud.morton import (
+    CODE_LEVELS,
+    Key,
+    ancestor,
+    child_keys,
+    codes_within,
+    enclosing_node,
+)
+from services.processor.pointcloud.plan import LEAF_POINTS, Plan, Range
+from services.processor.pointcloud.ranges import Ranges
+from services.processor.pointcloud.records import Records, as_bytes
+from services.processor.pointcloud.spill import (
+    Cell,
+    Pack,
+    Piece,
+    read_cell,
+    read_cell_batches,
+    write_whole,
+)
+from services.processor.pointcloud.statistics import Tally
+from services.processor.pointcloud.surface import Frame, Surface
+
+Report = Callable[[int], None]
+"""Called with the number of points that have just been dealt with."""
+
+_SPLIT_LEVELS = 3
+_DEEPEST_CELL = 27
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """Where the points of a range went, and how many of each class the source has there."""
+
+    pieces: dict[Key, list[Piece]]
+    ranges: Ranges
+    classes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of a cell: finished nodes, and its share of the nodes above it.
+
+    `twins` counts points that lie exactly where another point lies.
+    """
+
+    cell: Key
+    points: int
+    nodes: list[tuple[Key, Chunk]]
+    coarse: list[tuple[Key, Piece]]
+    twins: int
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What a miller has counted and drawn, and the most memory its process ever held, in bytes."""
+
+    tally: Tally | None
+    surface: Surface | None
+    peak_bytes: int
+
+
+class Miller:
+    """Does one piece of work at a time. `name` is unique among the millers of a job."""
+
+    def __init__(self, name: str, plan: Plan, report: Report) -> None:
+        self._name = name
+        self._plan = plan
+        self._report = report
+        self._tally: Tally | None = None
+        self._surface: Surface | None = None
+        self._segment = self._open(f"chunks-{name}")
+        self._coarse = self._open(f"coarse-{name}")
+
+    def distribute(self, part: Range) -> Distributed:
+        """Read a range of the source, convert it, and write it to a pack, by cell."""
+        plan, source = self._plan, self._plan.source
+        pack, ranges = Pack(plan.scratch, part.pack), Ranges(plan.extra)
+        classes = np.zeros(256, np.int64)
+        for batch in read_batches(source, plan.decoder, part.start, part.count, plan.batch_points):
+            number = batch["classification"] & (0x1F if source.point_format < 6 else 0xFF)
+            classes += np.bincount(number, minlength=256)
+            records = convert(batch, source.point_format)
+            ranges.add(records)
+            codes = codes_within(records, plan.cube, (0, 0, 0, 0), plan.levels)
+            pack.write(records, codes, plan.levels)
+            self._report(len(records))
+        return Distributed(_keyed((0, 0, 0, 0), plan.levels, pack.close()), ranges, classes)
+
+    def split(self, cell: Cell, pack_name: str) -> tuple[Cell, dict[Key, list[Piece]]]:
+        """Divide a cell that is too large to be built; no parts if its points lie at one place."""
+        plan = self._plan
+        ranges = Ranges(())
+        for records in self._batches(cell):
+            ranges.add(records)
+        low, high = zip(*(ranges.by_name[name] for name in ("X", "Y", "Z")), strict=True)
+        if low == high or cell.key[0] >= _DEEPEST_CELL:
+            return cell, {}
+        node = enclosing_node(low, high, plan.cube, cell.key, _DEEPEST_CELL)
+        pack = Pack(plan.scratch, pack_name)
+        for records in self._batches(cell):
+            codes = codes_within(records, plan.cube, node, _SPLIT_LEVELS)
+            pack.write(records, codes, _SPLIT_LEVELS)
+        return cell, _keyed(node, _SPLIT_LEVELS, pack.close())
+
+    def observe(self, plan: Plan, ranges: Ranges, frame: Frame | None) -> None:
+        """Build by this plan, and count and draw whatever is built from now on."""
+        self._plan = plan
+        self._tally = Tally(ranges)
+        self._surface = Surface(frame) if frame else None
+
+    def build(self, cell: Cell) -> Built:
+        """Share the points of a cell out among the octree's nodes and compress those."""
+        plan = self._plan
+        records = read_cell(plan.scratch, cell, plan.dtype)
+        self._watch(records)
+        codes = codes_within(records, plan.cube, cell.key, CODE_LEVELS)
+        nodes = share_out(codes, cell.key, LEAF_POINTS)
+        grouped = np.take(as_bytes(records), nodes.order, axis=0)
+        points, twins = len(records), _same_places(records, *nodes.neighbours)
+        del records, codes
+        ends = np.cumsum(nodes.counts).tolist()
+        groups = [
+            (key, grouped[end - count : end])
+            for key, count, end in zip(nodes.keys, nodes.counts, ends, strict=True)
+        ]
+        own = [(key, rows) for key, rows in groups if key[0] >= cell.key[0]]
+        above = [(key, rows) for key, rows in groups if key[0] < cell.key[0]]
+        built = Built(
+            cell.key,
+            points,
+            list(
+                zip((key for key, _ in own), self._chunks([rows for _, rows in own]), strict=True)
+            ),
+            [(key, self._set_aside(rows)) for key, rows in above],
+            twins,
+        )
+        self._report(points)
+        return built
+
+    def pour(self, cell: Cell) -> Built:
+        """One node for a cell whose many points all lie at one place, in bounded memory."""
+        plan = self._plan
+        first = read_cell(plan.scratch, _first_points(cell, cell.key[0]), plan.dtype)
+        coarse = [
+            (ancestor(cell.key, level), self._set_aside(as_bytes(first[level : level + 1])))
+            for level in range(cell.key[0])
+        ]
+        segment = f"poured-{'-'.join(map(str, cell.key))}"
+
+        def rest() -> Iterator[Records]:
+            skip = cell.key[0]
+            for records in self._batches(cell):
+                self._watch(records)
+                yield records[skip:]
+                skip = 0
+                self._report(len(records))
+
+        offset, size = compress_stream(plan.scratch / segment, rest(), plan.laz_record)
+        chunk = Chunk(cell.points - cell.key[0], segment, offset, size)
+        return Built(cell.key, cell.points, [(cell.key, chunk)], coarse, cell.points - 1)
+
+    def finish_coarse(self, node: Cell) -> tuple[Key, Chunk]:
+        """Compress a node that several cells have contributed to."""
+        records = read_cell(self._plan.scratch, node, self._plan.dtype)
+        return node.key, self._chunks([as_bytes(records)])[0]
+
+    def harvest(self) -> Harvest:
+        """What has been counted and drawn."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Harvest(self._tally, self._surface, peak)
+
+    def close(self) -> None:
+        """Close the files. What is in them stays."""
+        self._segment.close()
+        self._coarse.close()
+
+    def _open(self, name: str) -> FileIO:
+        return (self._plan.scratch / name).open("wb", buffering=0)
+
+    def _watch(self, records: Records) -> None:
+        if self._tally:
+            self._tally.add(records)
+        if self._surface:
+            self._surface.add(records)
+
+    def _batches(self, cell: Cell) -> Iterator[Records]:
+        plan = self._plan
+        return read_cell_batches(plan.scratch, cell, plan.dtype, plan.batch_points)
+
+    def _chunks(self, groups: list[NDArray[np.uint8]]) -> list[Chunk]:
+        if not groups:
+            return []
+        packed, sizes = compress([rows.reshape(-1) for rows in groups], self._plan.laz_record)
+        at = self._segment.tell()
+        write_whole(self._segment, packed)
+        chunks = []
+        for rows, size in zip(groups, sizes, strict=True):
+            chunks.append(Chunk(len(rows), f"chunks-{self._name}", at, size))
+            at += size
+        return chunks
+
+    def _set_aside(self, rows: NDArray[np.uint8]) -> Piece:
+        at = self._coarse.tell()
+        write_whole(self._coarse, np.ascontiguousarray(rows).data)
+        return Piece(f"coarse-{self._name}", at, len(rows))
+
+
+def _keyed(node: Key, levels: int, pieces: dict[int, list[Piece]]) -> dict[Key, list[Piece]]:
+    keys = child_keys(node, levels, np.array(list(pieces), np.uint64))
+    return dict(zip(keys, pieces.values(), strict=True))
+
+
+def _same_places(records: Records, some: NDArray[np.intp], others: NDArray[np.intp]) -> int:
+    same = np.ones(len(some), bool)
+    for name in ("X", "Y", "Z"):
+        same &= records[name][some] == records[name][others]
+    return int(np.count_nonzero(same))
+
+
+def _first_points(cell: Cell, points: int) -> Cell:
+    """The first `points` points of a cell that has more."""
+    pieces = []
+    for piece in cell.pieces:
+        if points <= 0:
+            break
+        pieces.append(piece._replace(points=min(piece.points, points)))
+        points -= piece.points
+    return Cell(cell.key, tuple(pieces))

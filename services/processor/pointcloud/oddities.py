@@ -1,0 +1,133 @@
+"""What is unusual about a cloud's points but keeps nobody from using them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from services.processor.pointcloud.crs import CloudCrs
+from services.processor.pointcloud.cube import bounds_of
+from services.processor.pointcloud.extra import read_extra_bytes
+from services.processor.pointcloud.mill import Milled
+from services.processor.pointcloud.source import Source
+from shared.preflight import Oddity
+
+_FOOT = "foot"
+
+
+def find_oddities(source: Source, crs: CloudCrs, milled: Milled) -> list[Oddity]:
+    """Everything worth a sentence, in a fixed order."""
+    return [
+        *_reading(source, milled),
+        *crs.oddities,
+        *_units(crs),
+        *_extent(source, milled),
+        *_returns(source, milled),
+        *_values(source, milled),
+        *_extra_bytes(source),
+    ]
+
+
+def _reading(source: Source, milled: Milled) -> Iterator[Oddity]:
+    if milled.reading.decoder == "laszip":
+        yield Oddity(
+            "read_by_laszip",
+            "The points are compressed in a way that lazrs cannot read; LASzip read them.",
+        )
+    if not source.point_count:
+        yield Oddity("no_points", "The cloud has no points.")
+    if source.point_count == 1:
+        yield Oddity("one_point", "The cloud has a single point.")
+
+
+def _units(crs: CloudCrs) -> Iterator[Oddity]:
+    if crs.geographic:
+        yield Oddity(
+            "geographic_coordinates",
+            "The coordinates are degrees; areas and densities are in square degrees.",
+        )
+    units = [unit for unit in (crs.unit, crs.vertical_unit) if unit and _FOOT in unit]
+    if units:
+        yield Oddity("coordinates_in_feet", f"The coordinates are in feet ({units[0]}).")
+
+
+def _extent(source: Source, milled: Milled) -> Iterator[Oddity]:
+    if not source.point_count:
+        return
+    mins, maxs = bounds_of(source, milled.ranges)
+    stated, found = [*source.mins, *source.maxs], [*mins, *maxs]
+    units = [abs(scale) for scale in source.scales] * 2
+    if any(
+        not abs(said - true) <= unit for said, true, unit in zip(stated, found, units, strict=True)
+    ):
+        yield Oddity(
+            "bounds_wrong",
+            "The header's bounds are not those of the points; the product has the true ones.",
+        )
+    if source.point_count > 1 and mins[:2] == maxs[:2]:
+        yield Oddity("no_extent", "All points have the same x and y.")
+    if milled.twins:
+        yield Oddity(
+            "duplicate_points",
+            f"{milled.twins} points lie exactly where another point lies.",
+        )
+
+
+def _returns(source: Source, milled: Milled) -> Iterator[Oddity]:
+    if not source.point_count:
+        return
+    # Rows are the number of returns, columns the return number.
+    table = milled.tally.counted["returns"].reshape(16, 16)
+    zero = int(table[:, 0].sum())
+    if zero:
+        yield Oddity(
+            "return_number_zero", f"{zero} points have the return number 0, which does not exist."
+        )
+    above = int(np.triu(table, 1).sum())
+    if above:
+        yield Oddity(
+            "return_number_too_high",
+            f"{above} points have a return number above the number of returns.",
+        )
+    by_return = table.sum(axis=0)[1:].tolist()
+    stated = [*source.returns_in_header, *(0,) * 15][:15]
+    if by_return[: len(source.returns_in_header)] != stated[: len(source.returns_in_header)]:
+        yield Oddity(
+            "returns_in_header_wrong",
+            "The header's numbers of points by return are not those of the points.",
+        )
+
+
+def _values(source: Source, milled: Milled) -> Iterator[Oddity]:
+    ranges = milled.ranges.by_name
+    brightest = max(
+        (ranges[name][1] for name in ("red", "green", "blue") if name in ranges), default=None
+    )
+    if brightest == 0:
+        yield Oddity("colour_empty", "The point format has colours, but all of them are black.")
+    elif brightest is not None and brightest < 256:
+        yield Oddity(
+            "colour_8bit", "The colours use 8 of their 16 bits; they are kept as they are."
+        )
+    if source.point_format in (0, 2) or not source.point_count:
+        return
+    timed = int(milled.tally.binned["gps_time"].sum()) if "gps_time" in ranges else 0
+    if timed < source.point_count:
+        yield Oddity(
+            "gps_time_not_finite",
+            f"{source.point_count - timed} points have a GPS time that is not a number.",
+        )
+
+
+def _extra_bytes(source: Source) -> Iterator[Oddity]:
+    extra = read_extra_bytes(source)
+    if extra.described < source.extra_bytes:
+        yield Oddity(
+            "extra_bytes_undescribed",
+            f"{source.extra_bytes - extra.described} bytes of each record are not described; "
+            "they are kept as they are.",
+        )
+    if extra.duplicates:
+        yield Oddity(
+            "extra_bytes_duplicate_name",
+            f"More than one extra dimension is called {extra.duplicates[0]!r}.",
+        )

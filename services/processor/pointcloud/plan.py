@@ -1,0 +1,89 @@
+"""What every process needs to know to work on its part of a cloud: one immutable, picklable plan."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from services.processor.pointcloud.conversion import target_format
+from services.processor.pointcloud.decoder import Decoder
+from services.processor.pointcloud.extra import ExtraDimension
+from services.processor.pointcloud.morton import Cube
+from services.processor.pointcloud.records import record_dtype
+from services.processor.pointcloud.source import Source
+
+LEAF_POINTS = 50_000
+"""Subtrees of at most this many points are one node; also the usual size of a LAZ chunk."""
+
+_CELL_BYTES = 36 << 20
+_USUAL_CELL = 250_000
+_DEEPEST_CELLS = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a source becomes a COPC file. Nothing here depends on the number of processes.
+
+    Attributes:
+        source: the file to read.
+        decoder: what to read it with.
+        cube: the octree's cube.
+        scratch: folder of packs and segments.
+        levels: the level of the cells into which the points are first distributed.
+        extra: the described extra dimensions.
+        laz_record: how the chunks of the product are compressed.
+    """
+
+    source: Source
+    decoder: Decoder
+    cube: Cube
+    scratch: Path
+    levels: int
+    extra: tuple[ExtraDimension, ...]
+    laz_record: bytes
+
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        """The product's records."""
+        return record_dtype(target_format(self.source.point_format), self.source.extra_bytes)
+
+    @property
+    def batch_points(self) -> int:
+        """How many points are in memory at once while they are distributed."""
+        return max(min(1_000_000, _CELL_BYTES // self.dtype.itemsize), 1000)
+
+    @property
+    def cell_points(self) -> int:
+        """A cell with more points than this is split before it is built."""
+        return max(min(1_200_000, _CELL_BYTES // self.dtype.itemsize), LEAF_POINTS)
+
+
+def cell_levels(points: int) -> int:
+    """The level at which a cloud that lies like a surface has cells of about 250 000 points."""
+    levels = 0
+    if points <= 4 * _USUAL_CELL:
+        return 0
+    while points > _USUAL_CELL * 4**levels and levels < _DEEPEST_CELLS:
+        levels += 1
+    return levels
+
+
+@dataclass(frozen=True)
+class Range:
+    """Points `start` to `start + count` of the source, written to the pack file `pack`."""
+
+    start: int
+    count: int
+    pack: str
+
+
+def ranges_of(points: int, chunk: int, *, parts: int) -> list[Range]:
+    """About `parts` ranges that begin at chunks. Their names sort in the order of the points."""
+    if not points:
+        return []
+    size = max(-(-points // parts), 1)
+    size = -(-size // chunk) * chunk
+    return [
+        Range(start, min(size, points - start), f"points-{number:06d}")
+        for number, start in enumerate(range(0, points, size))
+    ]

@@ -1,0 +1,220 @@
+"""The picture of a cloud from above: shaded relief, tinted by height or in the cloud's own colours.
+
+A cell of the picture that no point falls into is transparent. Thin clouds are drawn on a coarser
+grid and smoothed up to the picture's size; clouds of a few points are drawn as discs.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from services.processor.pointcloud.surface import Surface
+
+Grid = NDArray[np.float64]
+
+_TINTS = (
+    (0.00, (38, 70, 83)),
+    (0.18, (42, 130, 128)),
+    (0.38, (110, 170, 110)),
+    (0.58, (233, 208, 120)),
+    (0.78, (240, 160, 95)),
+    (0.92, (222, 110, 82)),
+    (1.00, (250, 235, 225)),
+)
+_FEW_POINTS = 400
+_SMALLEST_GRID = 48
+_MARGIN = 8
+
+
+def draw_preview(surface: Surface | None, path: Path, longest: int) -> None:
+    """Write the picture as PNG, its longer side `longest` pixels; a blank one for an empty cloud."""
+    if surface is None or not surface.density.any():
+        Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(path)
+        return
+    if np.count_nonzero(surface.density) <= _FEW_POINTS:
+        picture = _draw_discs(surface, longest)
+    else:
+        picture = _draw_relief(surface, longest)
+    picture.save(path)
+
+
+def _draw_relief(surface: Surface, longest: int) -> Image.Image:
+    heights, colours, mask = _coarse_enough(surface)
+    heights, colours, mask = _close_gaps(heights, colours, mask)
+    factor = longest / max(heights.shape)
+    size = (max(round(heights.shape[1] * factor), 1), max(round(heights.shape[0] * factor), 1))
+    cover = _resize(mask.astype(np.float64), size, Image.Resampling.BILINEAR)
+    relief = _resize(_extend(heights, mask), size, Image.Resampling.BICUBIC)
+    light = _light(relief)
+    if colours is None:
+        base = _tint(relief, heights[mask])
+    else:
+        layers = [
+            _resize(_extend(colours[..., band], mask), size, Image.Resampling.BILINEAR)
+            for band in range(3)
+        ]
+        base = np.stack(layers, axis=-1)
+    return _compose(base, light, np.clip((cover - 0.35) / 0.3, 0, 1))
+
+
+def _draw_discs(surface: Surface, longest: int) -> Image.Image:
+    """Every point as a disc, the highest on top."""
+    frame = surface.frame
+    cells = np.flatnonzero(surface.density)
+    heights = surface.heights().reshape(-1)[cells]
+    order = np.argsort(heights, kind="stable")
+    cells, heights = cells[order], heights[order]
+    fine = 2  # drawn twice as large and scaled down, for smooth edges
+    spacing = (
+        np.sqrt(frame.width * frame.height / len(cells)) * longest / max(frame.width, frame.height)
+    )
+    radius = float(np.clip(spacing * 0.3, 4, longest / 40)) * fine
+    scale = longest * fine / max(frame.width, frame.height)
+    pad = radius + _MARGIN * fine
+    width = round(frame.width * scale + 2 * pad)
+    height = round(frame.height * scale + 2 * pad)
+    image = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(image)
+    if frame.shade == "colour":
+        colours = _unpack(surface.shades()[cells])
+    else:
+        colours = _tint(heights, heights)
+    for cell, colour in zip(cells.tolist(), np.clip(colours, 0, 255).astype(int), strict=True):
+        x = (cell % frame.width + 0.5) * scale + pad
+        y = (cell // frame.width + 0.5) * scale + pad
+        box = (x - radius, y - radius, x + radius, y + radius)
+        edge = tuple((colour * 0.7).astype(int).tolist())
+        draw.ellipse(box, fill=(*colour.tolist(), 255), outline=(*edge, 255), width=fine)
+    factor = longest / max(width, height)
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _coarse_enough(surface: Surface) -> tuple[Grid, Grid | None, NDArray[np.bool_]]:
+    """Heights, colours if the cloud has some, and where there are any, on a grid without many holes."""
+    frame = surface.frame
+    top = surface.top.reshape(frame.height, frame.width)
+    density = surface.density.reshape(frame.height, frame.width).astype(np.int64)
+    while max(top.shape) > 2 * _SMALLEST_GRID and _neighbours(density > 0)[density > 0].mean() < 6:
+        top, density = _join(top, np.maximum), _join(density, np.add)
+    mask = density > 0
+    heights = np.where(mask, (top >> np.uint64(32)).astype(np.float64), np.nan)
+    if frame.shade != "colour":
+        return heights, None, mask
+    return heights, _unpack((top & np.uint64(0xFFFFFF)).astype(np.uint32)), mask
+
+
+def _join(grid: NDArray[Any], how: np.ufunc) -> NDArray[Any]:
+    """A grid of half the size; `how` makes one cell of four."""
+    rows, columns = grid.shape
+    even = np.pad(grid, ((0, rows % 2), (0, columns % 2)))
+    blocks = even.reshape(even.shape[0] // 2, 2, even.shape[1] // 2, 2)
+    joined: NDArray[Any] = how.reduce(how.reduce(blocks, axis=3), axis=1)
+    return joined
+
+
+def _unpack(packed: NDArray[np.uint32]) -> Grid:
+    """0xRRGGBB as three bands from 0 to 255."""
+    shifts = np.array([16, 8, 0], np.uint32)
+    return ((packed[..., None] >> shifts) & np.uint32(0xFF)).astype(np.float64)
+
+
+def _sum_around(grid: NDArray[Any]) -> NDArray[Any]:
+    """For each cell the sum of the eight around it; beyond the edge there is nothing."""
+    padded = np.pad(grid, 1)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    total: NDArray[Any] = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - grid
+    return total
+
+
+def _neighbours(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """How many of the eight cells around each have points."""
+    return _sum_around(mask.astype(np.uint8))
+
+
+def _spread_out(grid: Grid, mask: NDArray[np.bool_]) -> Grid:
+    """For each cell the mean of the neighbours in the mask; 0 where there is none."""
+    mean: Grid = _sum_around(np.where(mask, grid, 0.0)) / np.maximum(_neighbours(mask), 1)
+    return mean
+
+
+def _close_gaps(
+    heights: Grid, colours: Grid | None, mask: NDArray[np.bool_]
+) -> tuple[Grid, Grid | None, NDArray[np.bool_]]:
+    """Fill cells that are surrounded by points; edges stay where they are."""
+    for _ in range(3):
+        gaps = ~mask & (_neighbours(mask) >= 5)
+        if not gaps.any():
+            break
+        heights = np.where(gaps, _spread_out(heights, mask), heights)
+        if colours is not None:
+            filled = [_spread_out(colours[..., band], mask) for band in range(3)]
+            colours = np.where(gaps[..., None], np.stack(filled, axis=-1), colours)
+        mask = mask | gaps
+    return heights, colours, mask
+
+
+def _extend(grid: Grid, mask: NDArray[np.bool_]) -> Grid:
+    """The grid continued over its edges, so that smoothing does not draw nothing into something."""
+    grid = np.where(mask, grid, 0.0)
+    for _ in range(4):
+        edge = ~mask & (_neighbours(mask) > 0)
+        grid = np.where(edge, _spread_out(grid, mask), grid)
+        mask = mask | edge
+    return np.where(mask, grid, grid[mask].mean())
+
+
+def _resize(grid: Grid, size: tuple[int, int], how: Image.Resampling) -> Grid:
+    image = Image.fromarray(grid.astype(np.float32))
+    return np.asarray(image.resize(size, how), dtype=np.float64)
+
+
+def _light(relief: Grid) -> Grid:
+    """How bright each place is, around 1: light from several sides, and shade in hollows."""
+    if min(relief.shape) < 2:
+        return np.ones(relief.shape)
+    down, right = np.gradient(relief)
+    steep = np.percentile(np.hypot(down, right), 90)
+    if steep <= 0:
+        return np.ones(relief.shape)
+    down, right = down / steep, right / steep
+    length = np.sqrt(1 + down**2 + right**2)
+    light = np.zeros(relief.shape)
+    # Mostly from the north-west, as maps are lit, with a little from two other sides.
+    for azimuth, share in ((315, 0.6), (15, 0.2), (255, 0.2)):
+        east, north = np.sin(np.radians(azimuth)), np.cos(np.radians(azimuth))
+        light += share * (0.75 - 0.65 * (east * right - north * down)) / length
+    hollow = relief - _blurred(relief, max(max(relief.shape) // 60, 1))
+    deep = np.percentile(np.abs(hollow), 90) or 1.0
+    return 0.45 + 0.75 * light + 0.12 * np.tanh(hollow / deep)
+
+
+def _blurred(grid: Grid, radius: int) -> Grid:
+    """The mean of the square around each place."""
+    for axis in (0, 1):
+        widths = [(radius + 1, radius) if at == axis else (0, 0) for at in (0, 1)]
+        total = np.cumsum(np.pad(grid, widths, mode="edge"), axis=axis)
+        ahead = np.take(total, range(2 * radius + 1, total.shape[axis]), axis=axis)
+        behind = np.take(total, range(total.shape[axis] - 2 * radius - 1), axis=axis)
+        grid = (ahead - behind) / (2 * radius + 1)
+    return grid
+
+
+def _tint(heights: Grid, sample: Grid) -> Grid:
+    """A colour for every height; the few lowest and highest of the sample share the end colours."""
+    low, high = np.percentile(sample, (2, 98))
+    if high <= low:
+        low, high = low - 1, low + 1
+    place = np.clip((heights - low) / (high - low), 0, 1)
+    stops = [stop for stop, _ in _TINTS]
+    bands = [np.interp(place, stops, [colour[band] for _, colour in _TINTS]) for band in range(3)]
+    return np.stack(bands, axis=-1)
+
+
+def _compose(base: Grid, light: Grid, cover: Grid) -> Image.Image:
+    shaded = np.clip(base * light[..., None], 0, 255)
+    pixels = np.concatenate([shaded, cover[..., None] * 255], axis=-1)
+    return Image.fromarray(np.rint(pixels).astype(np.uint8))
