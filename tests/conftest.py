@@ -4,4 +4,6 @@ pytest_plugins = [
     "tests.fixtures.servers",
     "tests.fixtures.database",
     "tests.fixtures.broker",
+    "tests.fixtures.system",
+    "tests.fixtures.processors",
 ]

@@ -1,6 +1,7 @@
 """Processes that outlive the command which started them, and how they are found again."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -34,6 +35,7 @@ class Command:
         cwd: a directory the child may enter.
         marker: a word of the running child's command line, by which it is known again.
         account: run as this user; None is the caller.
+        stop_signal: what asks the child to stop in an orderly way.
         parent_death_signal: sent to the child when the thread that started it ends, so that
             nothing outlives a killed test run; None lets the child outlive its parent.
     """
@@ -43,7 +45,14 @@ class Command:
     cwd: Path
     marker: str
     account: Account | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
     parent_death_signal: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Changes with the program, its arguments and its environment."""
+        parts = [*self.argv, *sorted(f"{name}={value}" for name, value in self.env.items())]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 @dataclass
@@ -54,11 +63,15 @@ class Child:
         pid: the process id, also that of its session and process group.
         started: ticks since boot at which it started, from /proc.
         marker: see `Command`.
+        stop_signal: see `Command`.
+        digest: of the command that started it.
     """
 
     pid: int
     started: int
     marker: str
+    stop_signal: int
+    digest: str
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
 
 
@@ -75,7 +88,14 @@ def start(command: Command, log: Path) -> Child:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Child(process.pid, _started(process.pid), command.marker, process)
+    return Child(
+        pid=process.pid,
+        started=_started(process.pid),
+        marker=command.marker,
+        stop_signal=command.stop_signal,
+        digest=command.digest,
+        process=process,
+    )
 
 
 def as_account(account: Account | None, parent_death_signal: str | None = None) -> list[str]:
@@ -138,14 +158,17 @@ def send_all(child: Child, number: signal.Signals) -> None:
         os.killpg(child.pid, number)
 
 
-def stop(
-    stopping: Iterable[Child], number: signal.Signals = signal.SIGTERM, grace: float = 10.0
-) -> None:
+def stop(stopping: Iterable[Child], grace: float = 10.0) -> None:
     """Ask all to stop, wait up to `grace` seconds altogether, then kill those that did not."""
-    children = list(stopping)
-    for child in children:
-        send(child, number)
-    alive = wait_gone(children, grace)
+    asked = list(stopping)
+    for child in asked:
+        send(child, signal.Signals(child.stop_signal))
+    kill(wait_gone(asked, grace))
+
+
+def kill(killing: Iterable[Child]) -> None:
+    """Kill all with whatever else is in their process groups, and wait until they are gone."""
+    alive = [child for child in killing if is_running(child)]
     for child in alive:
         send_all(child, signal.SIGKILL)
     wait_gone(alive, 5.0)

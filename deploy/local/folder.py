@@ -20,6 +20,7 @@ from deploy.local.errors import StackError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _VERSION = 1
+_CHILD_FIELDS = ("pid", "started", "marker", "stop_signal", "digest")
 
 
 @dataclass
@@ -109,7 +110,7 @@ class Folder:
         fresh = self._file.with_suffix(".new")
         raw = asdict(Notes(self.notes.folder, ports=self.notes.ports, secrets=self.notes.secrets))
         raw["children"] = {
-            part: {"pid": child.pid, "started": child.started, "marker": child.marker}
+            part: {name: getattr(child, name) for name in _CHILD_FIELDS}
             for part, child in self.notes.children.items()
         }
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

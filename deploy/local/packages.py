@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +78,13 @@ def _apt_get(root: list[str], *words: str) -> int:
     command += ["-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300"]
     command += ["--no-install-recommends", *words]
     quiet = subprocess.DEVNULL
-    return subprocess.run(command, check=False, stdin=quiet, stdout=quiet).returncode
+    with subprocess.Popen(command, stdin=quiet, stdout=quiet) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            # Killed outright it could leave a package half installed; asked, it ends in order.
+            process.send_signal(signal.SIGINT)
+            raise
 
 
 @contextlib.contextmanager

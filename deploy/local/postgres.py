@@ -21,8 +21,6 @@ from deploy.local.providers import Postgres, postgres_of
 PART = "postgres"
 OWNER = "pointmill"
 SERVICE_ROLES = ("gateway", "processor", "notifier")
-# The server takes SIGINT as "roll back what runs, write everything, stop".
-STOP_SIGNAL = signal.SIGINT
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,7 @@ def start(folder: Folder, server: Postgres, options: Options) -> Child:
         cwd=Path("/"),
         marker=str(data),
         account=account,
+        stop_signal=signal.SIGINT,  # "roll back what runs, write everything, stop"
         parent_death_signal=options.parent_death_signal,
     )
     return children.start(command, folder.log(PART))

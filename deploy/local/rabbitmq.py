@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import secrets
-import signal
 import socket
 import time
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ MANAGEMENT = "rabbitmq-management"
 _DISTRIBUTION = "rabbitmq-distribution"
 ADMIN = "pointmill"
 SERVICE_USERS = ("gateway", "processor", "notifier")
-STOP_SIGNAL = signal.SIGTERM
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+# Everything runs in .venv; `make` alone lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+LOCAL := $(BIN)/python -m deploy.local
+PREPARE := $(PYTHON) -m deploy.local.prepare
+EXTRAS := gateway processor notifier client
+CODE := services shared sql deploy tests
+# Real point clouds, where that folder stands beside the checkout.
+CORPUS := $(abspath ../shared/data/las)
+ifneq ($(wildcard $(CORPUS)/MANIFEST.csv),)
+export POINTMILL_CORPUS ?= $(CORPUS)
+endif
+
+.PHONY: help venv demo up down logs status check test lock clean
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+venv: ## Make .venv from the locks, if it is not up to date
+	@$(PREPARE)
+
+demo: ## Start everything, send a small town through it, show what came out
+	@$(PREPARE) --servers
+	@$(LOCAL) demo
+
+up: ## Start whatever is not running: PostgreSQL, RabbitMQ, sinks, the three services
+	@$(PREPARE) --servers
+	@$(LOCAL) up
+
+down: ## Stop everything; the data stay
+	@if [ -x $(BIN)/python ]; then $(LOCAL) down; else echo "Nothing was running."; fi
+
+logs: ## Follow the logs (make logs PART=gateway for one)
+	@$(LOCAL) logs $(PART)
+
+status: ## Say how each part is and where it listens
+	@$(LOCAL) status
+
+check: venv ## Format, lint, types, import contracts, unit tests: under a minute
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q tests/unit
+
+test: ## Everything: the checks, then all tests against the real parts
+	@$(PREPARE) --servers --npm tests/browser
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest
+
+lock: venv ## Write the locks anew from pyproject.toml
+	@for extra in $(EXTRAS) development; do \
+		$(BIN)/uv pip compile -q pyproject.toml --extra $$extra --generate-hashes --no-emit-index-url \
+			--python-version 3.11 -o requirements/$$extra.txt || exit 1; \
+	done
+
+clean: ## Stop everything and delete .local and .venv
+	@if [ -x $(BIN)/python ]; then $(LOCAL) clean; fi
+	@rm -rf .local .venv
