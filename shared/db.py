@@ -23,7 +23,7 @@ STATEMENT = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 DEADLINE_SECONDS = 10.0
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
-Row: TypeAlias = "asyncpg.Record"
+Row: TypeAlias = asyncpg.Record
 
 # What says "the server is away", as opposed to "the statement is wrong". By class, never by message.
 UNAVAILABLE = (

@@ -103,9 +103,11 @@ class Supervisor:
         self._tasks: dict[asyncio.Task[None], str] = {}
         self.stopping = asyncio.Event()
 
-    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run the work in the background, under watch."""
-        self._tasks[asyncio.create_task(work, name=name)] = name
+        task = asyncio.create_task(work, name=name)
+        self._tasks[task] = name
+        return task
 
     async def run_until_stopped(self) -> None:
         """Wait for SIGTERM or SIGINT.
@@ -121,20 +123,23 @@ class Supervisor:
             done, _ = await asyncio.wait({stop, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop.cancel()
-        for task in done - {stop}:
-            error = None if task.cancelled() else task.exception()
-            raise BackgroundTaskEnded(f"{self._tasks[task]} has ended") from error
+        for task, name in self._tasks.items():
+            if task in done and not self.stopping.is_set():
+                error = None if task.cancelled() else task.exception()
+                raise BackgroundTaskEnded(f"{name} has ended") from error
         logger.info("stopping")
 
     async def stop(self) -> None:
-        """Cancel what still runs and wait for it, at most ten seconds."""
+        """Cancel what still runs, the youngest first, and wait for each.
+
+        What was started later may need what was started before to leave in order.
+        """
         self.stopping.set()
-        for task in self._tasks:
+        for task, name in reversed(self._tasks.items()):
             task.cancel()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=SHUTDOWN_SECONDS)
-            for task in late:
-                logger.error("task_did_not_stop", task=self._tasks[task])
+            _, late = await asyncio.wait({task}, timeout=SHUTDOWN_SECONDS)
+            if late:
+                logger.error("task_did_not_stop", task=name)
 
 
 def run_service(

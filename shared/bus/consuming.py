@@ -8,7 +8,7 @@ repeatable, and a failed acknowledgement is no failure of the work.
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -96,6 +96,9 @@ class Consumer:
                 async with broker_errors():
                     await once()
             except BrokerUnavailable as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError from error  # told to stop while it was failing
                 logger.warning("consumer_interrupted", queue=name, detail=error.detail)
             self._healthy[name] = False
             await pause_before_reconnect()
@@ -118,7 +121,7 @@ class Consumer:
                     await _check_alive(channel, name, tag)
             finally:
                 # Stop the flow, let what has begun end; the rest goes back when the channel closes.
-                if not channel.is_closed:
+                with suppress(BrokerUnavailable):
                     async with broker_errors(), asyncio.timeout(RPC_SECONDS):
                         await queue.cancel(tag)
                 if tasks:
@@ -167,11 +170,9 @@ async def open_channel(link: Link, prefetch: int) -> AsyncIterator[AbstractChann
             await channel.set_qos(prefetch_count=prefetch)
         yield channel
     finally:
-        try:
+        with suppress(BrokerUnavailable):  # it was gone already
             async with broker_errors(), asyncio.timeout(RPC_SECONDS):
                 await channel.close()
-        except BrokerUnavailable:
-            pass  # It was gone already.
 
 
 def _as_callback(

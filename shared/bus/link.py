@@ -7,7 +7,7 @@ after a reconnect then stands in one readable place, and a failure is never swal
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aio_pika
 import structlog
@@ -111,8 +111,6 @@ class Link:
 
 
 async def _close(connection: AbstractConnection) -> None:
-    try:
+    with suppress(BrokerUnavailable):  # it was gone already
         async with broker_errors(), asyncio.timeout(RPC_SECONDS):
             await connection.close()
-    except BrokerUnavailable:
-        pass  # It was gone already.

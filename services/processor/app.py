@@ -1,0 +1,131 @@
+"""Open what the processor needs, start what must run, leave in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from services.processor import catalogue, intake, reaper, registrar, worker
+from services.processor.metrics import OUTBOX_RELAYED
+from services.processor.resources import Processor
+from services.processor.scratch import own_scratch
+from services.processor.settings import Settings
+from shared.bus import Bus
+from shared.db import open_database
+from shared.failpoints import Failpoints
+from shared.health import Health, serve_health
+from shared.objects import open_store
+from shared.outbox import Relay
+from shared.process import Supervisor, instance_name, service_version
+from shared.topology import CONTROL, EVENTS, INTAKE, POOLS, PROGRESS, WORK
+
+logger = structlog.get_logger()
+
+
+@asynccontextmanager
+async def open_processor(settings: Settings) -> AsyncIterator[Processor]:
+    """Everything the processor holds; closed in reverse order."""
+    instance = instance_name("processor")
+    failpoints = Failpoints.from_environment()
+    async with AsyncExitStack() as stack:
+        database = await open_database(
+            settings.database_url.get_secret_value(), "processor", size=settings.slots + 6
+        )
+        stack.push_async_callback(database.close)
+        objects = await open_store(settings.storage_url)
+        stack.push_async_callback(objects.close)
+        bus = Bus(
+            settings.amqp_url.get_secret_value(),
+            service="processor",
+            instance=instance,
+            version=service_version(),
+            exchanges=(WORK, EVENTS, PROGRESS),
+        )
+        stack.push_async_callback(bus.close)
+        supervisor = Supervisor()
+        stack.push_async_callback(supervisor.stop)
+        yield Processor(
+            settings=settings,
+            instance=instance,
+            tasks=catalogue.load_tasks(),
+            database=database,
+            bus=bus,
+            objects=objects,
+            relay=Relay(database, bus.publisher, failpoints, "processor", OUTBOX_RELAYED),
+            failpoints=failpoints,
+            supervisor=supervisor,
+        )
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM.
+
+    Raises:
+        BackgroundTaskEnded: something that must run has ended.
+        OSError: the health port is taken, or the scratch folder cannot be made.
+    """
+    instance = instance_name("slots")
+    with own_scratch(settings.scratch, instance) as scratch:
+        async with open_processor(settings) as processor:
+            health = Health(
+                {
+                    "database": processor.database.check,
+                    "broker": processor.bus.check,
+                    "storage": processor.objects.check,
+                }
+            )
+            runner = await serve_health(health, settings.host, settings.port)
+            slots = start(processor, scratch)
+            logger.info(
+                "started",
+                instance=processor.instance,
+                slots=settings.slots,
+                workers=settings.workers,
+            )
+            try:
+                await processor.supervisor.run_until_stopped()
+                health.draining = True
+                await drain(slots, settings.drain_seconds)
+            finally:
+                await registrar.leave(processor)
+                await runner.cleanup()
+
+
+def start(processor: Processor, scratch: Path) -> list["asyncio.Task[None]"]:
+    """Start everything that runs in the background; the slots are returned."""
+    begin = processor.supervisor.start
+    for name, loop in processor.bus.loops().items():
+        begin(name, loop)
+    begin("relay", processor.relay.run())
+    begin("registrar", registrar.register(processor))
+    begin("reaper", reaper.reap(processor))
+    begin("collector", reaper.collect(processor))
+    begin("intake", processor.bus.consumer.consume(INTAKE, partial(intake.take_request, processor)))
+    begin(
+        "control",
+        processor.bus.consumer.listen(
+            "processor.control",
+            [(CONTROL, "")],
+            partial(worker.look_for_cancels, processor),
+            partial(worker.look_at_all, processor),
+        ),
+    )
+    return [
+        begin(f"slot {pool} {number}", worker.keep_slot_busy(processor, pool, scratch))
+        for pool in POOLS
+        for number in range(processor.settings.slots)
+    ]
+
+
+async def drain(slots: list["asyncio.Task[None]"], seconds: float) -> None:
+    """Let running jobs end within the grace; what is left is cancelled and gives its job back."""
+    _, late = await asyncio.wait(slots, timeout=seconds)
+    if late:
+        logger.info("drain_is_over", slots=len(late))
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=10)

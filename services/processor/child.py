@@ -1,0 +1,151 @@
+"""The child process of one attempt: limits first, then the task, then one word about its end.
+
+    python -m services.processor.child < order.json > answer.jsonl
+
+It holds no secret and no connection. Stdout carries JSON lines for the parent: progress, then
+`result` or `error`. Whatever the task prints goes to stderr, whose tail is kept with the attempt.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import ValidationError
+
+from services.processor.catalogue import load_task
+from services.processor.task import Limits, Outcome, Work
+from shared.errors import PointmillError
+
+PR_SET_PDEATHSIG = 1
+MAX_RESULT_BYTES = 32 * 1024
+
+
+def die_with(parent: int) -> None:
+    """Be killed by the kernel when the parent dies; leave if it is dead already."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def set_limits(limits: Limits) -> None:
+    """Limits that hold for this process and whatever it starts.
+
+    A limit above what the machine allows becomes what the machine allows.
+    """
+    wanted = {
+        resource.RLIMIT_AS: limits.memory_bytes,
+        resource.RLIMIT_CPU: limits.cpu_seconds,
+        resource.RLIMIT_FSIZE: limits.file_bytes,
+        resource.RLIMIT_NOFILE: 4096,
+        resource.RLIMIT_CORE: 0,
+    }
+    for name, value in wanted.items():
+        _, hard = resource.getrlimit(name)
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(name, (allowed, allowed))
+
+
+def main() -> int:
+    """Do what the order on stdin says; exit status 0 when an answer was written."""
+    order = json.load(sys.stdin)
+    die_with(order["parent"])
+    answer = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what the task prints is its log
+
+    def say(**words: Any) -> None:
+        answer.write(json.dumps(words) + "\n")
+
+    try:
+        task = load_task(order["kind"])
+        set_limits(task.limits)
+        params = task.params.model_validate(order["params"])
+        outcome = task.run(params, _work(order, say, sys.stderr))
+        say(**_describe(outcome))
+    except PointmillError as error:
+        say(error=error.to_dict(), retryable=error.retryable)
+    except ValidationError as error:
+        say(error=_invalid_params(error), retryable=False)
+    except MemoryError:
+        say(error=_out_of_memory(), retryable=False)
+    except Exception:  # a bug in the task: its trace goes to the log, not to the user
+        traceback.print_exc()
+        say(error=_task_error(), retryable=True)
+    return 0
+
+
+def _work(order: dict[str, Any], say: Callable[..., None], log: TextIO) -> Work:
+    def progress(stage: str, fraction: float, message: str) -> None:
+        say(
+            progress={
+                "stage": stage,
+                "fraction": round(min(max(fraction, 0.0), 1.0), 4),
+                "message": message,
+            }
+        )
+
+    def write(line: str) -> None:
+        log.write(line + "\n")
+
+    return Work(
+        source=Path(order["source"]) if order["source"] else None,
+        source_name=order["source_name"],
+        out=Path(order["out"]),
+        scratch=Path(order["scratch"]),
+        memory_bytes=order["memory_bytes"],
+        workers=order["workers"],
+        progress=progress,
+        log=write,
+    )
+
+
+def _describe(outcome: Outcome) -> dict[str, Any]:
+    result = outcome.result.model_dump(mode="json")
+    if len(json.dumps(result)) > MAX_RESULT_BYTES:
+        raise ValueError("The task's result is too large; large things are products.")
+    products = [
+        {"name": product.name, "path": str(product.path), "media_type": product.media_type}
+        for product in outcome.products
+    ]
+    return {"result": result, "products": products}
+
+
+def _invalid_params(error: ValidationError) -> dict[str, str]:
+    fields = "; ".join(
+        f"params.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+        for item in error.errors(include_input=False, include_url=False)
+    )
+    return {
+        "code": "invalid_params",
+        "title": "The parameters do not fit the kind",
+        "detail": fields,
+        "remedy": "Correct the named fields and order the job again.",
+    }
+
+
+def _out_of_memory() -> dict[str, str]:
+    return {
+        "code": "out_of_memory",
+        "title": "The task needs more memory than it may have",
+        "detail": "An allocation was refused.",
+        "remedy": "Split the file, or ask the operators for more memory per job.",
+    }
+
+
+def _task_error() -> dict[str, str]:
+    return {
+        "code": "task_error",
+        "title": "The task has failed by a fault of its own",
+        "detail": "It is not the file's or the parameters' fault as far as we know.",
+        "remedy": "Retry the job; if it fails again, tell the operators its id.",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

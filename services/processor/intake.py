@@ -1,0 +1,164 @@
+"""Requests of other internal services: validated, then accepted or rejected, and always answered."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import structlog
+from jsonschema import Draft202012Validator
+
+from services.processor.metrics import REQUESTS
+from services.processor.resources import Processor
+from shared.bus import Delivery
+from shared.db import Transaction
+from shared.jobs import slug
+from shared.messages import Message, Unreadable, wrap
+from shared.messages.jobs import FieldError, JobAcceptedV1, JobRejectedV1, JobRequestedV1
+from shared.topology import EVENTS
+
+logger = structlog.get_logger()
+
+
+class Rejection(Exception):
+    """The request makes no job; the sender is told why."""
+
+    def __init__(self, code: str, *errors: tuple[str, str]) -> None:
+        super().__init__(code)
+        self.code = code
+        self.errors = [FieldError(field=field, message=message) for field, message in errors]
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who asks, as the broker proves it, and what that name may do."""
+
+    user_id: str
+    workspace: UUID
+    kinds: list[str] | None
+
+
+def job_id_of(user_id: str, request_id: str) -> UUID:
+    """The job of a request: the same for the same sender and id, so that resending is harmless and
+    nobody can speak for another.
+    """
+    return uuid5(NAMESPACE_URL, f"urn:pointmill:request:{user_id}:{request_id}")
+
+
+async def take_request(processor: Processor, delivery: Delivery) -> None:
+    """Handle one message of `pointmill.requests`: the job and the answer in one transaction.
+
+    Raises:
+        Unreadable: the sender is unknown to the broker, so there is nobody to answer.
+    """
+    if delivery.user_id is None:
+        raise Unreadable("no_sender", "The property user_id is missing.")
+    async with processor.database.transaction() as transaction:
+        sender = await _find_sender(transaction, delivery.user_id)
+        try:
+            answer: Message = await _accept(transaction, sender, delivery)
+            REQUESTS.labels("accepted").inc()
+        except Rejection as rejection:
+            answer = JobRejectedV1(
+                request_id=delivery.envelope.id,
+                sender=delivery.user_id,
+                kind=_kind_asked(delivery),
+                code=rejection.code,
+                errors=rejection.errors,
+            )
+            REQUESTS.labels("rejected").inc()
+            logger.info("request_rejected", sender=delivery.user_id, code=rejection.code)
+        await _answer(transaction, sender, delivery, answer)
+    processor.relay.wake()
+
+
+async def _find_sender(transaction: Transaction, user_id: str) -> Sender | None:
+    row = await transaction.row("read_sender", user_id)
+    return None if row is None else Sender(user_id, row["workspace_id"], row["kinds"])
+
+
+async def _accept(
+    transaction: Transaction, sender: Sender | None, delivery: Delivery
+) -> JobAcceptedV1:
+    if sender is None:
+        raise Rejection(
+            "unknown_sender",
+            ("user_id", "No workspace is known for this sender; ask the operators."),
+        )
+    request = _read(delivery)
+    await _check(transaction, sender, request)
+    job_id = job_id_of(sender.user_id, delivery.envelope.id)
+    await transaction.row(
+        "accept_request",
+        sender.workspace,
+        request.kind,
+        request.params,
+        request.cloud_id,
+        request.priority,
+        f"service:{sender.user_id}",
+        delivery.envelope.traceparent,
+        job_id,
+    )
+    return JobAcceptedV1(
+        request_id=delivery.envelope.id,
+        sender=sender.user_id,
+        job_id=job_id,
+        workspace_id=sender.workspace,
+        kind=request.kind,
+    )
+
+
+def _read(delivery: Delivery) -> JobRequestedV1:
+    try:
+        message = delivery.read()
+    except Unreadable as error:
+        raise Rejection(error.reason, ("data", str(error))) from error
+    if not isinstance(message, JobRequestedV1):
+        raise Rejection("unknown_type", ("type", f"Requests are {JobRequestedV1.TYPE}."))
+    return message
+
+
+async def _check(transaction: Transaction, sender: Sender, request: JobRequestedV1) -> None:
+    if sender.kinds is not None and request.kind not in sender.kinds:
+        raise Rejection(
+            "kind_not_allowed", ("data.kind", f"This sender may not ask for {request.kind}.")
+        )
+    kind = await transaction.row("read_kind", request.kind)
+    if kind is None:
+        raise Rejection("unknown_kind", ("data.kind", f"There is no kind {request.kind}."))
+    problems = [
+        (f"data.params{''.join(f'.{part}' for part in error.absolute_path)}", error.message[:300])
+        for error in Draft202012Validator(kind["params_schema"]).iter_errors(request.params)
+    ]
+    if problems:
+        raise Rejection("invalid_params", *problems)
+    if request.cloud_id is None:
+        if kind["needs_source"]:
+            raise Rejection(
+                "cloud_missing", ("data.cloud_id", f"{request.kind} works on a cloud; name one.")
+            )
+    elif await transaction.row("find_cloud", request.cloud_id, sender.workspace) is None:
+        raise Rejection(
+            "unknown_cloud", ("data.cloud_id", "This workspace has no such cloud with a file.")
+        )
+
+
+async def _answer(
+    transaction: Transaction, sender: Sender | None, delivery: Delivery, answer: Message
+) -> None:
+    workspace = sender.workspace if sender else None
+    kind = slug(_kind_asked(delivery) or "unknown")
+    what = "accepted" if isinstance(answer, JobAcceptedV1) else "rejected"
+    envelope: dict[str, Any] = wrap(
+        answer,
+        service="processor",
+        subject=delivery.envelope.id,
+        workspace=workspace,
+        correlation=delivery.envelope.id,
+        traceparent=delivery.envelope.traceparent,
+    )
+    await transaction.value("tell", EVENTS, f"{workspace or 'none'}.job.{kind}.{what}", envelope)
+
+
+def _kind_asked(delivery: Delivery) -> str | None:
+    kind = delivery.envelope.data.get("kind")
+    return kind[:100] if isinstance(kind, str) and kind.isprintable() else None

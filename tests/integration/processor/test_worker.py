@@ -1,0 +1,80 @@
+"""A job's road through a real processor, database and broker."""
+
+import asyncio
+import time
+
+from tests.fixtures.processors import Bench, eventually
+
+
+async def test_a_job_whose_doorbell_was_lost_is_found_by_the_poll(bench: Bench) -> None:
+    job = await bench.order("demo.print", {"first": "a", "second": "b"})
+    async with bench.processor():
+        row = await bench.until(job, "succeeded", "failed")
+    assert row["state"] == "succeeded"
+    assert row["result"] is not None
+    attempts = await bench.rows(
+        "select attempt, outcome, log_tail from attempts where job_id = $1", job
+    )
+    assert attempts == [{"attempt": 1, "outcome": "succeeded", "log_tail": "a b"}]
+
+
+async def test_the_end_of_a_job_reaches_the_notifiers_queue(bench: Bench) -> None:
+    job = await bench.order("demo.print")
+    async with bench.processor():
+        await bench.until(job, "succeeded")
+
+        async def told() -> bool:
+            left = await bench.rows("select 1 from outbox where service = 'processor'")
+            queue = await bench.broker.api("GET", f"queues/{bench.broker.path}/notifier.events")
+            return not left and queue.json().get("messages") == 1
+
+        await eventually(told)
+
+
+async def test_a_running_job_is_cancelled_and_its_process_is_gone(bench: Bench) -> None:
+    job = await bench.order("demo.sleep", {"seconds": 60})
+    async with bench.processor() as processor:
+        await bench.until(job, "running")
+        async with bench.database.connected("gateway") as connection:
+            row = await connection.fetchrow(
+                "select (cancel_job($1, $2)).*", (await bench.job(job))["workspace_id"], job
+            )
+        assert row["state"] == "running"
+        start = time.monotonic()
+        await bench.until(job, "cancelled")
+        assert time.monotonic() - start < 2
+        await eventually(lambda: _gone(processor.settings.scratch, str(job)))
+
+
+async def _gone(scratch: object, name: str) -> bool:
+    process = await asyncio.create_subprocess_exec(
+        "pgrep", "-f", name, stdout=asyncio.subprocess.DEVNULL
+    )
+    return await process.wait() == 1
+
+
+async def test_a_refusal_fails_the_job_at_once_with_its_own_code(bench: Bench) -> None:
+    job = await bench.order("demo.sleep", {"seconds": 0, "ending": "refuse"})
+    async with bench.processor():
+        row = await bench.until(job, "failed")
+    assert row["attempt"] == 1
+    assert '"drill_refused"' in str(row["error"])
+
+
+async def test_a_bug_is_retried_and_then_fails_visibly(bench: Bench) -> None:
+    job = await bench.order("demo.sleep", {"seconds": 0, "ending": "error"})
+    async with bench.processor():
+        row = await bench.until(job, "failed")
+    assert row["attempt"] == 3
+    assert '"task_error"' in str(row["error"])
+    assert "Traceback" not in str(row["error"])
+
+
+async def test_a_crash_by_a_signal_harms_neither_the_worker_nor_the_next_job(bench: Bench) -> None:
+    crash = await bench.order("demo.sleep", {"seconds": 0, "ending": "crash"})
+    after = await bench.order("demo.print")
+    async with bench.processor():
+        row = await bench.until(crash, "failed")
+        assert '"task_crashed"' in str(row["error"])
+        assert "SIGSEGV" in str(row["error"])
+        await bench.until(after, "succeeded")
