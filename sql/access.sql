@@ -20,6 +20,9 @@ grant execute on function create_job(uuid, text, jsonb, uuid, smallint, text, te
 grant execute on function create_job_once(uuid, text, jsonb, uuid, smallint, text, text, text, text, bytea) to gateway;
 grant execute on function finish_upload(uuid, uuid, text, text, bigint, text, jsonb, text, text) to gateway;
 grant execute on function cancel_job(uuid, uuid), retry_job(uuid, uuid, text, text), delete_cloud(uuid, uuid) to gateway;
+grant execute on function read_cloud(uuid, uuid), read_job(uuid, uuid), read_job_events(uuid, uuid, integer),
+    read_cloud_products(uuid, uuid), read_job_products(uuid, uuid) to gateway;
+grant select on cloud_details to gateway;
 grant select on workspaces, members to gateway;
 grant select, insert, delete on projects, clouds to gateway;
 grant update (name, description, config, version, updated_at) on projects to gateway;

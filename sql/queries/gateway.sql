@@ -1,0 +1,170 @@
+-- Every statement the gateway runs. Tenant tables are seen through one workspace: inside a
+-- transaction that has entered it, or by a function that enters it.
+
+-- name: find_api_key
+-- Who the key of this id speaks for, while it is in force.
+select workspace_id, name, secret_sha256 from find_api_key($1)
+
+-- name: create_project
+-- A new project; no row when the name is taken.
+insert into projects (workspace_id, name, description, config)
+values ($1, $2, $3, $4)
+on conflict (workspace_id, name) do nothing
+returning *
+
+-- name: read_project
+-- One project.
+select * from projects where id = $1
+
+-- name: find_project
+-- The project of this name.
+select * from projects where name = $1
+
+-- name: list_projects
+-- Projects, newest first, after the cursor.
+select * from projects
+where $1::timestamptz is null or (created_at, id) < ($1, $2::uuid)
+order by created_at desc, id desc
+limit $3
+
+-- name: change_project
+-- Change what is given (null: leave) if the version is the expected one (null: any).
+update projects
+set name = coalesce($2, name), description = coalesce($3, description),
+    config = coalesce($4::jsonb, config), version = version + 1, updated_at = now()
+where id = $1 and ($5::integer is null or version = $5)
+returning *
+
+-- name: delete_project
+-- Delete a project that holds no cloud: whether it was there, and whether it was empty.
+with found as (select id from projects where id = $1 for update),
+     held as (select 1 from clouds where project_id = $1 limit 1),
+     gone as (
+        delete from projects where id in (select id from found) and not exists (select from held)
+        returning id)
+select exists (select from found) as found, exists (select from gone) as deleted
+
+-- name: new_id
+-- An identifier for a row and an object that are made before they are stored.
+select uuid7()
+
+-- name: create_cloud
+-- A new cloud without a file.
+insert into clouds (id, workspace_id, project_id, name, description, properties)
+values ($1, $2, $3, $4, $5, $6)
+
+-- name: read_cloud
+-- One cloud.
+select * from read_cloud($1, $2)
+
+-- name: list_clouds
+-- Clouds, newest first, after the cursor; of one project and state where given.
+select * from cloud_details
+where ($1::timestamptz is null or (created_at, id) < ($1, $2::uuid))
+  and ($4::uuid is null or project_id = $4)
+  and ($5::cloud_state is null or state = $5)
+order by created_at desc, id desc
+limit $3
+
+-- name: change_cloud
+-- Change what is given (null: leave) if the version is the expected one (null: any); the project
+-- only where $5 says so, as null takes the cloud out of its project.
+update clouds
+set name = coalesce($2, name), description = coalesce($3, description),
+    properties = coalesce($4::jsonb, properties),
+    project_id = case when $5::boolean then $6::uuid else project_id end,
+    version = version + 1, updated_at = now()
+where id = $1 and ($7::integer is null or version = $7)
+returning id
+
+-- name: delete_cloud
+-- Forget a cloud and cancel what works on it; whether it was there.
+select delete_cloud($1, $2)
+
+-- name: finish_upload
+-- The file is stored: take it as the cloud's source and order the mill. No row: not an empty cloud.
+select * from finish_upload($1, $2, $3, $4, $5, $6, $7, $8, $9)
+
+-- name: list_kinds
+-- The kinds of jobs that processors have announced.
+select * from kinds order by kind
+
+-- name: read_kind
+-- One kind.
+select * from kinds where kind = $1
+
+-- name: create_job
+-- Accept a job.
+select * from create_job($1, $2, $3, $4, $5, $6, $7)
+
+-- name: create_job_once
+-- Accept a job under an Idempotency-Key; a row of nulls when the key stands for another order.
+select * from create_job_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+
+-- name: read_job
+-- One job.
+select * from read_job($1, $2)
+
+-- name: list_jobs
+-- Jobs, newest first, after the cursor; of one state, kind and cloud where given.
+select * from jobs
+where ($1::timestamptz is null or (created_at, id) < ($1, $2::uuid))
+  and ($4::job_state is null or state = $4)
+  and ($5::text is null or kind = $5)
+  and ($6::uuid is null or cloud_id = $6)
+order by created_at desc, id desc
+limit $3
+
+-- name: cancel_job
+-- Cancel a job, or ask its worker to. No row: unknown.
+select * from cancel_job($1, $2)
+
+-- name: retry_job
+-- A new job in the place of one that failed or was cancelled. No row: unknown, or not so.
+select * from retry_job($1, $2, $3, $4)
+
+-- name: read_job_events
+-- What has happened to a job after the event of this sequence.
+select sequence, type, message, created_at from read_job_events($1, $2, $3)
+
+-- name: read_cloud_products
+-- The latest product of each name of a cloud.
+select * from read_cloud_products($1, $2)
+
+-- name: read_job_products
+-- The products of a job.
+select * from read_job_products($1, $2)
+
+-- name: create_webhook
+-- A new receiver of signed deliveries.
+insert into webhooks (workspace_id, url, secret) values ($1, $2, $3) returning id, url, created_at
+
+-- name: list_webhooks
+-- Webhooks, newest first, after the cursor.
+select id, url, disabled_at, disabled_reason, created_at from webhooks
+where $1::timestamptz is null or (created_at, id) < ($1, $2::uuid)
+order by created_at desc, id desc
+limit $3
+
+-- name: delete_webhook
+-- Forget a webhook.
+delete from webhooks where id = $1 returning id
+
+-- name: take_outbox
+-- What this service has to tell and may tell now; another relay of ours skips what this one holds.
+select id, exchange, routing_key, mandatory, message from outbox
+where service = current_user and available_at <= now()
+order by id
+limit $1
+for update skip locked
+
+-- name: delete_outbox
+-- The broker has these.
+delete from outbox where id = any ($1::bigint[])
+
+-- name: postpone_outbox
+-- The broker refused this one: later, and ever later.
+update outbox
+set tries = tries + 1, last_error = $2,
+    available_at = now() + make_interval(secs => least(300, 5 * power(2, least(tries, 6))))
+where id = $1
