@@ -70,6 +70,7 @@ def check_chunks(source: Source, header: Header, compression: Compression) -> Ch
 
 
 def _table_place(source: Source, header: Header, compression: Compression) -> int | None:
+    """Byte where the table starts; None where there is none and LASzip can do without."""
     first = header.point_offset + _POINTER.size
     raw = source.at(header.point_offset, _POINTER.size)
     if len(raw) < _POINTER.size:
@@ -77,35 +78,42 @@ def _table_place(source: Source, header: Header, compression: Compression) -> in
             return None
         raise refusal("laz_truncated", "The file ends where the compressed points should start.")
     (place,) = _POINTER.unpack(raw)
-    if place not in (-1, header.point_offset):
-        if place > source.size - _TABLE_HEAD.size:
-            raise refusal(
-                "laz_truncated",
-                f"The chunk table should be at byte {place}; the file ends at {source.size}.",
-            )
-        if place < first:
-            raise refusal(
-                "chunk_table_damaged", f"It should be at byte {place}, before the points."
-            )
-        return int(place)
-    # -1: written as a stream, the place follows at the very end. Else: the writer was interrupted.
-    if place == -1:
-        place = _place_at_the_end(source, first)
-        if place is not None:
-            return place
-    if compression.variable:
-        raise refusal("chunk_table_missing", "Chunks of varying size cannot be found without it.")
+    if place == -1:  # Written as a stream: the place follows at the very end of the file.
+        (place,) = _POINTER.unpack(source.at(source.size - _POINTER.size, _POINTER.size))
+        if _is_table(source, place, first):
+            return int(place)
+        # LASzip, which would find the chunks one by one, stumbles over a place outside the file.
+        interrupted = 0 <= place <= source.size
+    else:
+        interrupted = place == header.point_offset
+        if not interrupted:
+            _check_place(source, place, first)
+            return int(place)
+    if not interrupted or compression.variable:
+        raise refusal("chunk_table_missing", "The program that wrote the file did not finish it.")
+    if header.point_count == 0 and source.size - first >= header.record_length:
+        raise refusal(
+            "points_uncounted", f"The header promises 0 points; {source.size - first} bytes follow."
+        )
     return None
 
 
-def _place_at_the_end(source: Source, first: int) -> int | None:
-    raw = source.at(source.size - _POINTER.size, _POINTER.size)
-    (place,) = _POINTER.unpack(raw)
+def _is_table(source: Source, place: int, first: int) -> bool:
+    # The last bytes of a point may look like a place in the file, so the head must fit as well.
     if not first <= place <= source.size - _POINTER.size - _TABLE_HEAD.size:
-        return None
+        return False
     version, count = _TABLE_HEAD.unpack(source.at(place, _TABLE_HEAD.size))
-    # Points that happen to end like a place in the file are no table.
-    return int(place) if version == 0 and count <= source.size else None
+    return bool(version == 0 and count <= source.size)
+
+
+def _check_place(source: Source, place: int, first: int) -> None:
+    if place > source.size - _TABLE_HEAD.size:
+        raise refusal(
+            "laz_truncated",
+            f"The chunk table should be at byte {place}; the file ends at {source.size}.",
+        )
+    if place < first:
+        raise refusal("chunk_table_damaged", f"It should be at byte {place}, before the points.")
 
 
 def _check_count(header: Header, compression: Compression, count: int, room: int) -> None:
@@ -157,6 +165,11 @@ def _check_sums(header: Header, compression: Compression, chunks: list[Chunk], r
             raise refusal(
                 "chunk_table_damaged",
                 f"Chunk {number} would have {chunk.length} bytes for {chunk.points} points.",
+            )
+        if not chunk.points and chunk.length >= header.record_length:
+            raise refusal(
+                "chunk_count_mismatch",
+                f"Chunk {number} has {chunk.length} bytes; by the header it would have no points.",
             )
     length = sum(chunk.length for chunk in chunks)
     points = sum(chunk.points for chunk in chunks)

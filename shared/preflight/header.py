@@ -36,7 +36,7 @@ class Header:
     point_format: int
     compressed: bool
     record_length: int
-    point_count: int
+    long_count: int
     legacy_count: int
     points_by_return: tuple[int, ...]
     global_encoding: int
@@ -47,6 +47,11 @@ class Header:
     system_identifier: str
     generating_software: str
     created: date | None
+
+    @property
+    def point_count(self) -> int:
+        """The 64-bit count where there is one; some writers fill in the old one alone."""
+        return self.long_count or self.legacy_count
 
     @property
     def extra_bytes(self) -> int:
@@ -122,11 +127,12 @@ def _name(head: bytes) -> str:
 def _parse(head: bytes, version: tuple[int, int]) -> Header:
     fields = _BLOCK.unpack_from(head)
     legacy_count, by_return = fields[15], list(fields[16:21])
-    evlr_offset, evlr_count, count, waveforms = 0, 0, legacy_count, 0
+    evlr_offset, evlr_count, count, waveforms = 0, 0, 0, 0
     if version >= (1, 3) and len(head) >= HEADER_SIZES[3]:
         (waveforms,) = struct.unpack_from("<Q", head, 227)
     if version >= (1, 4) and len(head) >= HEADER_SIZES[4]:
-        evlr_offset, evlr_count, count, *by_return = _LONG_COUNTS.unpack_from(head, 235)
+        evlr_offset, evlr_count, count, *long_by_return = _LONG_COUNTS.unpack_from(head, 235)
+        by_return = long_by_return if any(long_by_return) else by_return
     bounds = fields[27:33]  # max x, min x, max y, min y, max z, min z
     return Header(
         version=version,
@@ -139,7 +145,7 @@ def _parse(head: bytes, version: tuple[int, int]) -> Header:
         point_format=fields[13] & ~_COMPRESSED,
         compressed=bool(fields[13] & _COMPRESSED),
         record_length=fields[14],
-        point_count=count,
+        long_count=count,
         legacy_count=legacy_count,
         points_by_return=tuple(by_return),
         global_encoding=fields[2],

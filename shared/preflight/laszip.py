@@ -8,7 +8,8 @@ from shared.preflight.model import Vlr
 from shared.preflight.refusals import refusal
 from shared.preflight.source import Source
 
-USER_ID = "laszip encoded"
+RECORD = ("laszip encoded", 22204)
+"""User and number of the record that describes the compression."""
 _VARIABLE = 0xFFFFFFFF
 _FIXED = struct.Struct("<HHBBHIIqqH")  # up to and with the number of items
 _ITEM = struct.Struct("<HHH")  # type, size, version
@@ -78,9 +79,9 @@ def read_compression(source: Source, header: Header, vlrs: tuple[Vlr, ...]) -> C
     Raises:
         TaskFailed: missing, damaged, unknown or contradicting.
     """
-    found = [vlr for vlr in vlrs if vlr.user_id == USER_ID]
+    found = [vlr for vlr in vlrs if (vlr.user_id, vlr.record_id) == RECORD]
     if not found:
-        raise refusal("laszip_vlr_missing", "No record of the user `laszip encoded` is there.")
+        raise refusal("laszip_vlr_missing", "No record `laszip encoded` 22204 is there.")
     contents = {source.at(vlr.offset, vlr.length) for vlr in found}
     if len(contents) > 1:
         raise refusal("laszip_vlr_damaged", f"There are {len(found)} that differ.")

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 from shared.preflight.crs import crs_oddities
 from shared.preflight.header import HEADER_SIZES, Header
-from shared.preflight.laszip import USER_ID
+from shared.preflight.laszip import RECORD, Compression
 from shared.preflight.model import Oddity, Vlr
 from shared.preflight.reading import Reading
 from shared.preflight.refusals import refusal
 from shared.preflight.source import Source
 
+_ORDINARY_CHUNK = 1 << 24  # 50 000 is usual
 _DESCRIPTOR = 192  # bytes per dimension in the extra-bytes record
 _TYPE_SIZES = (0, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8)
 
@@ -43,11 +44,11 @@ def _header_oddities(header: Header) -> Iterator[Oddity]:
         )
     if header.point_count == 0:
         yield Oddity("no_points", "The file holds no points.")
-    if header.version >= (1, 4) and header.legacy_count not in (0, header.point_count):
+    if header.version >= (1, 4) and header.legacy_count not in (0, header.long_count):
         yield Oddity(
             "legacy_count_mismatch",
             f"The 32-bit count says {header.legacy_count} points, the 64-bit count "
-            f"{header.point_count}; the latter holds.",
+            f"{header.long_count}; taken are {header.point_count}.",
         )
     if (
         header.version >= (1, 4)
@@ -138,24 +139,35 @@ def _copc_oddities(source: Source, reading: Reading) -> Iterator[Oddity]:
 
 
 def _layout_oddities(reading: Reading) -> Iterator[Oddity]:
-    users = {vlr.user_id for vlr in reading.vlrs}
+    names = {(vlr.user_id, vlr.record_id) for vlr in reading.vlrs}
     if reading.unclaimed:
         yield Oddity(
             "trailing_bytes", f"{reading.unclaimed} bytes after the points belong to nothing."
         )
-    if reading.compression is None and USER_ID in users:
+    if reading.compression is None and RECORD in names:
         yield Oddity("laszip_vlr_stray", "The file says how it is compressed, and is not.")
-    if "lascompatible" in users:
+    if "lascompatible" in {user for user, _ in names}:
         yield Oddity(
             "laz_compatibility_mode",
             "Points of a newer format are disguised as an older one with extra bytes.",
         )
-    if reading.compression is not None and reading.compression.item_version >= 4:
-        yield Oddity("laz_item_version_4", "The points are compressed by LASzip's newest items.")
     if reading.table is not None and not reading.table.complete:
         yield Oddity(
             "chunk_table_incomplete",
             "The table of compressed chunks is missing or short; points are read one by one.",
+        )
+    if reading.compression is not None:
+        yield from _compression_oddities(reading.compression)
+
+
+def _compression_oddities(compression: Compression) -> Iterator[Oddity]:
+    if compression.item_version >= 4:
+        yield Oddity("laz_item_version_4", "The points are compressed by LASzip's newest items.")
+    if compression.chunk_size > _ORDINARY_CHUNK and not compression.variable:
+        yield Oddity(
+            "chunk_size_unusual",
+            f"Chunks may hold {compression.chunk_size} points; readers that set memory aside for a "
+            "whole chunk will fail.",
         )
 
 

@@ -61,8 +61,7 @@ def test_every_lie_is_refused_with_its_code_or_let_through_on_purpose(
 
 def test_every_code_of_the_table_has_a_lie_that_reaches_it() -> None:
     told = {lie.code for lie in lies()}
-    # These two need files of their own, below.
-    assert set(REFUSALS) - told == {"too_many_points", "chunk_table_missing"}
+    assert set(REFUSALS) - told == {"too_many_points"}, "a limit, tried below"
 
 
 @each_file("valid", "odd")
@@ -132,10 +131,24 @@ def test_chunks_of_varying_size_need_their_table(tmp_path: Path) -> None:
     assert refused(tmp_path, unfinished).code == "chunk_table_missing"
 
 
+def test_a_writer_that_stopped_before_the_count_does_not_make_an_empty_cloud(
+    tmp_path: Path,
+) -> None:
+    place = field(laz(), "point_offset")
+    unfinished = with_fields(put(laz(), place, "q", place), count=0)
+    assert refused(tmp_path, unfinished).code == "points_uncounted"
+
+
 def test_padding_behind_the_points_is_odd_and_more_points_are_refused(tmp_path: Path) -> None:
     assert oddities(tmp_path, las() + b"x") == ["trailing_bytes"]
     assert oddities(tmp_path, las() + bytes(34)) == ["trailing_bytes"]
     assert refused(tmp_path, las() + las()[-34:]).code == "points_uncounted"
+
+
+def test_a_count_in_the_old_field_alone_holds(tmp_path: Path) -> None:
+    old = with_fields(las(7), count=0, legacy_count=1000)
+    assert inspect(write(tmp_path, old)).point_count == 1000
+    assert oddities(tmp_path, old) == ["legacy_count_mismatch"]
 
 
 def test_bounds_of_an_empty_file_do_not_matter(tmp_path: Path) -> None:
