@@ -60,4 +60,12 @@ Document = Annotated[
     AfterValidator(refuse_what_jsonb_cannot_hold),
     Field(description="Any JSON object.", examples=[{}]),
 ]
+FileName = Annotated[
+    str,
+    StringConstraints(
+        min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069/\\]*$"
+    ),
+]
+Crc32c = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
+Version = Annotated[str, StringConstraints(pattern=r'^"v[0-9]{1,9}"$')]
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]

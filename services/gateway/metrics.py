@@ -19,6 +19,7 @@ class Metrics:
     upload_bytes: Counter
     uploads: Counter
     streams: Gauge
+    relayed: Counter
     # `labels()` costs more than the observation itself; its results are kept by their values.
     _requests: dict[tuple[str, str, int], Counter] = field(default_factory=dict)
     _seconds: dict[tuple[str, str], Histogram] = field(default_factory=dict)
@@ -63,4 +64,7 @@ def open_metrics() -> Metrics:
             "gateway_uploads", "Uploads, by how they ended.", ("outcome",), registry=registry
         ),
         streams=Gauge("gateway_event_streams", "Open streams of job events.", registry=registry),
+        relayed=Counter(
+            "gateway_outbox_relayed", "Messages the broker has confirmed.", registry=registry
+        ),
     )

@@ -132,6 +132,12 @@ METHOD_NOT_ALLOWED = Kind(
 BODY_TOO_SLOW = Kind(
     "body_too_slow", 408, "The body stopped arriving", "Send it again over a steadier connection."
 )
+PRECONDITION_FAILED = Kind(
+    "precondition_failed",
+    412,
+    "Somebody has changed it meanwhile",
+    "Read it again, then send its new `ETag` as `If-Match`.",
+)
 BODY_TOO_LARGE = Kind(
     "body_too_large", 413, "The body is larger than the limit", "Send a smaller one."
 )
@@ -191,11 +197,11 @@ CLOUD_ALREADY_STORED = Kind(
     "The cloud has its file already",
     "A cloud's file never changes: upload the new version as a new cloud.",
 )
-CLOUD_BUSY = Kind(
-    "cloud_busy", 409, "A job is still working on the cloud", "Wait for its end, or cancel it."
-)
 CLOUD_EMPTY = Kind(
     "cloud_empty", 409, "The cloud has no file yet", "Upload one with PUT /v1/clouds/{id}/file."
+)
+CHECKSUM_MISMATCH = Kind(
+    "checksum_mismatch", 422, "The checksum does not match the bytes", "Send the file again."
 )
 EMPTY_FILE = Kind("empty_file", 422, "The file is empty", "Send a .las or .laz file as the body.")
 UNSUPPORTED_EXTENSION = Kind(
@@ -210,8 +216,11 @@ JOB_NOT_FOUND = Kind(
     "job_not_found", 404, "There is no such job", "List the jobs with GET /v1/jobs."
 )
 JOB_ENDED = Kind("job_ended", 409, "The job has ended already", "Nothing is left to be cancelled.")
-JOB_NOT_ENDED = Kind(
-    "job_not_ended", 409, "The job has not ended yet", "Wait for its end, or cancel it first."
+JOB_NOT_RETRYABLE = Kind(
+    "job_not_retryable",
+    409,
+    "Only a job that failed or was cancelled can be retried",
+    "Wait for its end, or create a new job.",
 )
 UNKNOWN_KIND = Kind(
     "unknown_kind", 422, "No processor knows this kind of job", "List the kinds with GET /v1/kinds."
@@ -224,12 +233,6 @@ IDEMPOTENCY_KEY_REUSED = Kind(
     422,
     "The Idempotency-Key stands for another request",
     "Use a new key for a new request.",
-)
-IDEMPOTENCY_KEY_IN_USE = Kind(
-    "idempotency_key_in_use",
-    409,
-    "The first request with this Idempotency-Key is still running",
-    "Try again in a moment.",
 )
 PRODUCT_NOT_FOUND = Kind(
     "product_not_found", 404, "There is no such product", "List what there is under /products."

@@ -1,0 +1,159 @@
+"""The gateway as a whole: open its parts, list its routes, serve until it is told to stop."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from services.gateway.api import mount
+from services.gateway.edge import new_application
+from services.gateway.live import Live
+from services.gateway.metrics import open_metrics
+from services.gateway.resources import GATEWAY, Gateway, Keys
+from services.gateway.routes import (
+    clouds,
+    events,
+    files,
+    jobs,
+    kinds,
+    products,
+    projects,
+    webhooks,
+)
+from services.gateway.routes.docs import mount_docs
+from services.gateway.routes.health import mount_health
+from services.gateway.settings import Settings
+from shared import topology
+from shared.bus import Bus
+from shared.db import Database, open_database
+from shared.errors import Unavailable
+from shared.failpoints import Failpoints
+from shared.health import Check, Health
+from shared.objects import open_store
+from shared.outbox import Relay
+from shared.process import Supervisor, instance_name, service_version
+
+# The oldest schema this code works on.
+SCHEMA = "0005"
+ROUTES = (
+    projects.routes,
+    clouds.routes,
+    files.routes,
+    jobs.routes,
+    events.routes,
+    kinds.routes,
+    products.routes,
+    webhooks.routes,
+)
+
+logger = structlog.get_logger("gateway")
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings, supervisor: Supervisor) -> AsyncIterator[Gateway]:
+    """The parts, each closed in the end; their loops run under the supervisor."""
+    async with AsyncExitStack() as stack:
+        database = await open_database(
+            settings.database_url.get_secret_value(), "gateway", size=settings.database_connections
+        )
+        stack.push_async_callback(database.close)
+        store = await open_store(settings.storage_url)
+        stack.push_async_callback(store.close)
+        bus = Bus(
+            settings.amqp_url.get_secret_value(),
+            service="gateway",
+            instance=instance_name("gateway"),
+            version=service_version(),
+            exchanges=(topology.EVENTS, topology.WORK, topology.CONTROL),
+        )
+        stack.push_async_callback(bus.close)
+        metrics, live, failpoints = open_metrics(), Live(), Failpoints.from_environment()
+        relay = Relay(database, bus.publisher, failpoints, "gateway", metrics.relayed)
+        stack.push_async_callback(supervisor.stop)
+        for name, loop in bus.loops().items():
+            supervisor.start(name, loop)
+        supervisor.start("relay", relay.run())
+        supervisor.start("live", live.run(bus))
+        yield Gateway(
+            settings=settings,
+            database=database,
+            store=store,
+            bus=bus,
+            live=live,
+            keys=Keys(database),
+            metrics=metrics,
+            failpoints=failpoints,
+            wake_relay=relay.wake,
+        )
+
+
+def checks(gateway: Gateway) -> Mapping[str, Check]:
+    """What must hold before the gateway takes requests."""
+    return {
+        "database": gateway.database.check,
+        "schema": lambda: _check_schema(gateway.database),
+        "broker": gateway.bus.check,
+        "storage": gateway.store.check,
+    }
+
+
+async def _check_schema(database: Database) -> None:
+    version = await database.check()
+    if version < SCHEMA:
+        raise Unavailable(f"The schema is {version}; this gateway needs {SCHEMA} or later.")
+
+
+def create_app(gateway: Gateway, health: Health) -> web.Application:
+    """The application with every route."""
+    app = new_application(
+        gateway.metrics,
+        upload_bytes=gateway.settings.max_upload_bytes,
+        upload_idle_seconds=gateway.settings.upload_idle_seconds,
+    )
+    app[GATEWAY] = gateway
+    mounted = mount(app, *ROUTES)
+    mount_docs(app, mounted, service_version())
+    mount_health(app, health, gateway.metrics)
+    return app
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; then let the requests in hand end."""
+    supervisor = Supervisor()
+    async with open_gateway(settings, supervisor) as gateway:
+        health = Health(checks(gateway))
+        runner = web.AppRunner(
+            create_app(gateway, health),
+            access_log=None,
+            logger=_protocol_logger(),
+            # A compressed body is refused, so nothing may unpack it before that.
+            auto_decompress=False,
+            keepalive_timeout=75,
+            shutdown_timeout=settings.shutdown_seconds,
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, settings.host, settings.port).start()
+            logger.info("listening", addresses=[str(address) for address in runner.addresses])
+            await supervisor.run_until_stopped()
+        finally:
+            health.draining = True
+            gateway.live.close()
+            async with asyncio.timeout(settings.shutdown_seconds + 10):
+                await runner.cleanup()
+
+
+def _protocol_logger() -> logging.Logger:
+    """The log of aiohttp itself, without a traceback for every client that does not speak HTTP."""
+    protocol = logging.getLogger("gateway.protocol")
+    protocol.addFilter(_is_ours)
+    return protocol
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)

@@ -1,0 +1,221 @@
+"""What the API shows: one class per resource, filled from the rows that the statements give back."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.db import Row
+from shared.jobs import JobState
+
+T = TypeVar("T")
+
+
+class Shown(BaseModel):
+    """The base of everything shown: made from a row, whose further columns stay unseen."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Show a row."""
+        return cls.model_validate(dict(row))
+
+
+class Page(BaseModel, Generic[T]):
+    """A part of a list."""
+
+    items: list[T]
+    next: Annotated[
+        str | None, Field(description="Pass it as `cursor` for what follows; null at the end.")
+    ] = None
+
+
+class Project(Shown):
+    """A group of clouds that belong together."""
+
+    id: UUID
+    name: str
+    description: str
+    config: dict[str, Any]
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Source(BaseModel):
+    """The file a cloud was made from."""
+
+    name: str
+    bytes: int
+    crc32c: Annotated[str, Field(description="Checksum of the bytes, eight hex digits.")]
+
+
+class Cloud(Shown):
+    """A point cloud: its file, what is known of it, and the job that mills it."""
+
+    id: UUID
+    project: Annotated[UUID | None, Field(validation_alias="project_id")] = None
+    name: str
+    description: str
+    properties: dict[str, Any]
+    state: Annotated[
+        Literal["empty", "stored"], Field(description="`stored` once its file is complete.")
+    ]
+    source: Source | None = None
+    job: Annotated[
+        UUID | None, Field(validation_alias="job_id", description="The latest ingest job.")
+    ] = None
+    summary: Annotated[
+        dict[str, Any] | None, Field(description="The result of the latest ingest that succeeded.")
+    ] = None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Show a row of `cloud_details`."""
+        cloud = super().of(row)
+        if row["state"] == "stored":
+            cloud.source = Source(
+                name=row["source_name"], bytes=row["source_bytes"], crc32c=row["source_crc32c"]
+            )
+        return cloud
+
+
+class Progress(BaseModel):
+    """How far a running job is."""
+
+    stage: str
+    fraction: Annotated[float, Field(ge=0, le=1)]
+    message: str = ""
+
+
+class JobError(BaseModel):
+    """Why a job or its latest attempt failed. Programs decide by `code`."""
+
+    code: str
+    title: str = ""
+    detail: str = ""
+    remedy: str = ""
+
+
+class Job(Shown):
+    """A piece of background work."""
+
+    id: UUID
+    kind: str
+    state: JobState
+    attempt: Annotated[int, Field(description="Counts the times a worker has taken it up.")]
+    params: dict[str, Any]
+    cloud: Annotated[UUID | None, Field(validation_alias="cloud_id")] = None
+    priority: int
+    progress: Progress | None = None
+    error: JobError | None = None
+    result: dict[str, Any] | None = None
+    retry_of: UUID | None = None
+    created_at: datetime
+    available_at: Annotated[datetime, Field(description="Not started before.")]
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+
+
+class CloudUpload(BaseModel):
+    """A cloud with its file, and the job that mills it."""
+
+    cloud: Cloud
+    job: Job
+
+
+class Limits(BaseModel):
+    """What one attempt of a kind may take, and how often it may fail."""
+
+    attempts: int
+    backoff_seconds: float
+    run_seconds: float
+    start_seconds: float
+
+
+class JobKind(Shown):
+    """A kind of job that the processors know."""
+
+    kind: str
+    title: str
+    description: str
+    params_schema: Annotated[dict[str, Any], Field(description="JSON Schema of `params`.")]
+    result_schema: Annotated[dict[str, Any], Field(description="JSON Schema of `result`.")]
+    pool: str
+    needs_source: Annotated[bool, Field(description="Whether it works on a cloud's file.")]
+    version: int
+    limits: Limits
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Show a row of `kinds`."""
+        columns = dict(row)
+        return cls.model_validate({**columns, "limits": columns})
+
+
+class Product(Shown):
+    """A file that a job has made."""
+
+    name: str
+    media_type: str
+    bytes: int
+    crc32c: str
+    sha256: str
+    job: Annotated[UUID, Field(validation_alias="job_id")]
+    created_at: datetime
+    href: Annotated[str, Field(description="Where to download it.")] = ""
+
+
+class Webhook(Shown):
+    """A receiver of signed deliveries (Standard Webhooks) about jobs that have ended."""
+
+    id: UUID
+    url: str
+    disabled_at: datetime | None = None
+    disabled_reason: str | None = None
+    created_at: datetime
+
+
+class NewWebhook(Webhook):
+    """A webhook just made."""
+
+    secret: Annotated[str, Field(description="Signs the deliveries. Shown only now.")]
+
+
+class Projects(Page[Project]):
+    """A part of the list of projects."""
+
+
+class Clouds(Page[Cloud]):
+    """A part of the list of clouds."""
+
+
+class Jobs(Page[Job]):
+    """A part of the list of jobs."""
+
+
+class Kinds(Page[JobKind]):
+    """The list of kinds."""
+
+
+class Products(Page[Product]):
+    """The list of products."""
+
+
+class Webhooks(Page[Webhook]):
+    """A part of the list of webhooks."""
+
+
+def products_at(place: str, rows: Sequence[Row]) -> Products:
+    """Products with the addresses they have below `place`."""
+    items = [Product.of(row) for row in rows]
+    for item in items:
+        item.href = f"{place}/{item.name}"
+    return Products(items=items)

@@ -1,0 +1,253 @@
+"""Clouds: a name, properties, a file, and what became of it."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+import asyncpg
+from pydantic import Field
+
+from services.gateway.api import Header, Query, Reply, Routes
+from services.gateway.bodies import Upload
+from services.gateway.caller import Caller
+from services.gateway.fields import Crc32c, Document, FileName, Name, Order, Text, Version
+from services.gateway.models import Cloud, Clouds, CloudUpload, Job
+from services.gateway.paging import Listing
+from services.gateway.problems import (
+    CHECKSUM_MISMATCH,
+    CLOUD_NOT_FOUND,
+    EMPTY_FILE,
+    INVALID_REQUEST,
+    PRECONDITION_FAILED,
+    PROJECT_NOT_FOUND,
+    STORAGE_UNAVAILABLE,
+    UNSUPPORTED_EXTENSION,
+    Problem,
+)
+from services.gateway.resources import Gateway
+from services.gateway.uploads import (
+    Incoming,
+    check_name,
+    check_not_empty,
+    source_of,
+    store_file,
+    taken_back_if_refused,
+)
+from services.gateway.versions import etag, expected, refuse_stale
+from shared.db import Transaction
+from shared.objects import ObjectInfo
+
+routes = Routes("clouds")
+
+
+class NewCloud(Order):
+    """A cloud to be made without a file."""
+
+    name: Name
+    description: Text = ""
+    properties: Document = Field(default_factory=dict)
+    project: UUID | None = None
+
+
+class CloudChange(Order):
+    """What to change; what is absent or null stays. `properties` is replaced as a whole."""
+
+    name: Name | None = None
+    description: Text | None = None
+    properties: Document | None = None
+    project: Annotated[
+        UUID | None, Field(description="Null takes the cloud out of its project.")
+    ] = None
+
+
+class FileQuery(Order):
+    """What is said of a file that is the body."""
+
+    name: Annotated[FileName | None, Field(description="The file's name, .las or .laz.")] = None
+    project: Annotated[UUID | None, Field(description="The project it belongs to.")] = None
+    project_name: Annotated[
+        Name | None, Field(description="Or the project's name; made if there is none.")
+    ] = None
+    crc32c: Annotated[
+        Crc32c | None, Field(description="What the bytes must add up to, eight hex digits.")
+    ] = None
+
+
+class CloudListing(Listing):
+    """Which clouds to list."""
+
+    project: UUID | None = None
+    state: Literal["empty", "stored"] | None = None
+
+
+@routes.post(
+    "/v1/clouds",
+    status=201,
+    problems=(
+        PROJECT_NOT_FOUND,
+        UNSUPPORTED_EXTENSION,
+        EMPTY_FILE,
+        CHECKSUM_MISMATCH,
+        STORAGE_UNAVAILABLE,
+    ),
+)
+async def create_cloud(
+    gateway: Gateway,
+    caller: Caller,
+    query: Annotated[FileQuery, Query()],
+    body: NewCloud | Upload,
+) -> Reply[Cloud | CloudUpload]:
+    """Create a cloud, empty or with its file.
+
+    A JSON body makes an empty cloud (upload its file later). Any other body is the file itself:
+    `curl -T town.laz '…/v1/clouds?name=town.laz'`. It is milled at once; the answer holds the
+    cloud and the job.
+    """
+    if isinstance(body, NewCloud):
+        if query.model_fields_set:
+            name = min(query.model_fields_set)
+            raise Problem.of_field(INVALID_REQUEST, name, "goes with a file; say it in the body")
+        cloud = await _create_empty(gateway, caller, body)
+        headers = {"Location": f"/v1/clouds/{cloud.id}", **etag(cloud.version)}
+        return Reply(cloud, headers=headers)
+    made = await _create_with_file(gateway, caller, query, body)
+    return Reply(made, headers={"Location": f"/v1/clouds/{made.cloud.id}"})
+
+
+async def _create_empty(gateway: Gateway, caller: Caller, body: NewCloud) -> Cloud:
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        if body.project is not None:
+            await _check_project(transaction, body.project)
+        identifier = await transaction.value("new_id")
+        await transaction.value(
+            "create_cloud",
+            identifier,
+            caller.workspace,
+            body.project,
+            body.name,
+            body.description,
+            body.properties,
+        )
+        row = await transaction.row("read_cloud", caller.workspace, identifier)
+    if row is None:
+        raise Problem(CLOUD_NOT_FOUND)
+    return Cloud.of(row)
+
+
+async def _create_with_file(
+    gateway: Gateway, caller: Caller, query: FileQuery, body: Upload
+) -> CloudUpload:
+    name = check_name(query.name)
+    check_not_empty(body)
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        if query.project is not None:
+            await _check_project(transaction, query.project)
+        identifier: UUID = await transaction.value("new_id")
+    incoming = Incoming(identifier, name, body, query.crc32c)
+    stored = await store_file(gateway, caller, incoming)
+    async with taken_back_if_refused(gateway, stored.key):
+        made = await _commit(gateway, caller, query, incoming, stored)
+    gateway.wake_relay()
+    await gateway.failpoints.reach("gateway.upload.committed")
+    return made
+
+
+async def _commit(
+    gateway: Gateway, caller: Caller, query: FileQuery, incoming: Incoming, stored: ObjectInfo
+) -> CloudUpload:
+    workspace, identifier = caller.workspace, incoming.cloud
+    try:
+        async with gateway.database.transaction(caller.workspace) as transaction:
+            project = query.project
+            if query.project_name is not None:
+                project = await _project_of_name(transaction, workspace, query.project_name)
+            await transaction.value(
+                "create_cloud", identifier, workspace, project, incoming.name, "", {}
+            )
+            job = await transaction.row("finish_upload", *source_of(caller, incoming, stored))
+            cloud = await transaction.row("read_cloud", workspace, identifier)
+    except asyncpg.ForeignKeyViolationError as error:
+        raise Problem.of_field(PROJECT_NOT_FOUND, "project", "was deleted meanwhile") from error
+    if job is None or cloud is None:
+        raise Problem(CLOUD_NOT_FOUND)
+    return CloudUpload(cloud=Cloud.of(cloud), job=Job.of(job))
+
+
+async def _check_project(transaction: Transaction, project: UUID) -> None:
+    if await transaction.row("read_project", project) is None:
+        raise Problem.of_field(PROJECT_NOT_FOUND, "project", "is not a project of yours")
+
+
+async def _project_of_name(transaction: Transaction, workspace: UUID, name: str) -> UUID:
+    row = await transaction.row("create_project", workspace, name, "", {})
+    # Not made: it was there, or another has just committed it; the next statement sees it.
+    found = row or await transaction.row("find_project", name)
+    if found is None:
+        raise Problem.of_field(PROJECT_NOT_FOUND, "project_name", "was renamed just now")
+    identifier: UUID = found["id"]
+    return identifier
+
+
+@routes.get("/v1/clouds")
+async def list_clouds(
+    gateway: Gateway, caller: Caller, query: Annotated[CloudListing, Query()]
+) -> Clouds:
+    """List the clouds, newest first."""
+    after = query.after()
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        found = await transaction.rows(
+            "list_clouds", *after, query.limit + 1, query.project, query.state
+        )
+    rows, cursor = query.cut(found)
+    return Clouds(items=[Cloud.of(row) for row in rows], next=cursor)
+
+
+@routes.get("/v1/clouds/{cloud_id}", problems=(CLOUD_NOT_FOUND,))
+async def read_cloud(gateway: Gateway, caller: Caller, cloud_id: UUID) -> Reply[Cloud]:
+    """Read a cloud, with its latest job and what was found in its file."""
+    row = await gateway.database.row("read_cloud", caller.workspace, cloud_id)
+    if row is None:
+        raise Problem(CLOUD_NOT_FOUND)
+    return Reply(Cloud.of(row), headers=etag(row["version"]))
+
+
+@routes.patch(
+    "/v1/clouds/{cloud_id}", problems=(CLOUD_NOT_FOUND, PROJECT_NOT_FOUND, PRECONDITION_FAILED)
+)
+async def change_cloud(
+    gateway: Gateway,
+    caller: Caller,
+    cloud_id: UUID,
+    body: CloudChange,
+    if_match: Annotated[Version | None, Header("If-Match")] = None,
+) -> Reply[Cloud]:
+    """Change what is said about a cloud.
+
+    Its file never changes. With `If-Match`, only if nobody has changed it since.
+    """
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        if body.project is not None:
+            await _check_project(transaction, body.project)
+        changed = await transaction.row(
+            "change_cloud",
+            cloud_id,
+            body.name,
+            body.description,
+            body.properties,
+            "project" in body.model_fields_set,
+            body.project,
+            expected(if_match),
+        )
+        row = await transaction.row("read_cloud", caller.workspace, cloud_id)
+    if row is None:
+        raise Problem(CLOUD_NOT_FOUND)
+    if changed is None:
+        refuse_stale(row["version"], if_match)
+    return Reply(Cloud.of(row), headers=etag(row["version"]))
+
+
+@routes.delete("/v1/clouds/{cloud_id}", problems=(CLOUD_NOT_FOUND,))
+async def delete_cloud(gateway: Gateway, caller: Caller, cloud_id: UUID) -> None:
+    """Delete a cloud and its products; jobs that work on it are cancelled."""
+    if not await gateway.database.value("delete_cloud", caller.workspace, cloud_id):
+        raise Problem(CLOUD_NOT_FOUND)
+    gateway.wake_relay()

@@ -1,0 +1,169 @@
+"""Jobs: ordered, watched, cancelled, tried again."""
+
+import hashlib
+from typing import Annotated
+from uuid import UUID
+
+import asyncpg
+import orjson
+from pydantic import Field, StringConstraints
+
+from services.gateway.api import Header, Query, Reply, Routes
+from services.gateway.caller import Caller
+from services.gateway.fields import Document, IdempotencyKey, Order
+from services.gateway.models import Job, Jobs
+from services.gateway.orders import check_order
+from services.gateway.paging import Listing
+from services.gateway.problems import (
+    CLOUD_EMPTY,
+    CLOUD_NOT_FOUND,
+    IDEMPOTENCY_KEY_REUSED,
+    JOB_ENDED,
+    JOB_NOT_FOUND,
+    JOB_NOT_RETRYABLE,
+    UNKNOWN_KIND,
+    Problem,
+)
+from services.gateway.resources import Gateway
+from shared import topology
+from shared.bus import Outgoing
+from shared.db import Row
+from shared.jobs import JobState
+from shared.messages import wrap
+from shared.messages.work import CancelAskedV1
+
+routes = Routes("jobs")
+ROUTE = "POST /v1/jobs"
+KindName = Annotated[str, StringConstraints(max_length=100, pattern=r"^[a-z][a-z0-9._]*$")]
+
+
+class NewJob(Order):
+    """A job to be done."""
+
+    kind: KindName
+    params: Document = Field(default_factory=dict)
+    cloud: Annotated[UUID | None, Field(description="The cloud whose file it works on.")] = None
+    priority: Annotated[
+        int, Field(ge=-100, le=100, description="Higher first, within the workspace.")
+    ] = 0
+
+
+class JobListing(Listing):
+    """Which jobs to list."""
+
+    state: JobState | None = None
+    kind: KindName | None = None
+    cloud: UUID | None = None
+
+
+@routes.post(
+    "/v1/jobs",
+    status=202,
+    problems=(UNKNOWN_KIND, CLOUD_NOT_FOUND, CLOUD_EMPTY, IDEMPOTENCY_KEY_REUSED),
+)
+async def create_job(
+    gateway: Gateway,
+    caller: Caller,
+    body: NewJob,
+    key: Annotated[IdempotencyKey | None, Header("Idempotency-Key")] = None,
+) -> Reply[Job]:
+    """Order a job of any kind.
+
+    With an `Idempotency-Key` a repeat of the same order gives the same job; another order under
+    the same key is refused.
+    """
+    await check_order(gateway, caller, body.kind, body.params, body.cloud)
+    order = (caller.workspace, body.kind, body.params, body.cloud, body.priority)
+    try:
+        if key is None:
+            row = await gateway.database.row("create_job", *order, caller.principal, caller.trace)
+        else:
+            row = await gateway.database.row(
+                "create_job_once",
+                *order,
+                caller.principal,
+                caller.trace,
+                ROUTE,
+                key,
+                _fingerprint(body),
+            )
+    except asyncpg.ForeignKeyViolationError as error:
+        raise Problem.of_field(CLOUD_NOT_FOUND, "cloud", "was deleted meanwhile") from error
+    if row is None or row["id"] is None:
+        raise Problem.of_field(IDEMPOTENCY_KEY_REUSED, "Idempotency-Key", "was used before")
+    gateway.wake_relay()
+    return _accepted(row)
+
+
+def _fingerprint(body: NewJob) -> bytes:
+    order = body.model_dump(mode="json")
+    return hashlib.sha256(orjson.dumps(order, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _accepted(row: Row) -> Reply[Job]:
+    headers = {"Location": f"/v1/jobs/{row['id']}", "Retry-After": "1"}
+    return Reply(Job.of(row), headers=headers)
+
+
+@routes.get("/v1/jobs")
+async def list_jobs(
+    gateway: Gateway, caller: Caller, query: Annotated[JobListing, Query()]
+) -> Jobs:
+    """List the jobs, newest first."""
+    after = query.after()
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        found = await transaction.rows(
+            "list_jobs", *after, query.limit + 1, query.state, query.kind, query.cloud
+        )
+    rows, cursor = query.cut(found)
+    return Jobs(items=[Job.of(row) for row in rows], next=cursor)
+
+
+@routes.get("/v1/jobs/{job_id}", problems=(JOB_NOT_FOUND,))
+async def read_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
+    """Read a job."""
+    row = await gateway.database.row("read_job", caller.workspace, job_id)
+    if row is None:
+        raise Problem(JOB_NOT_FOUND)
+    return Job.of(row)
+
+
+@routes.post("/v1/jobs/{job_id}/cancel", status=202, problems=(JOB_NOT_FOUND, JOB_ENDED))
+async def cancel_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
+    """Cancel a job.
+
+    One that waits is cancelled at once; the worker of one that runs is asked to stop. Repeating it
+    does no harm.
+    """
+    row = await gateway.database.row("cancel_job", caller.workspace, job_id)
+    if row is None:
+        raise Problem(JOB_NOT_FOUND)
+    job = Job.of(row)
+    if job.state in {JobState.SUCCEEDED, JobState.FAILED}:
+        raise Problem(JOB_ENDED, f"The job has {job.state} already.")
+    gateway.wake_relay()
+    if job.state is JobState.RUNNING:
+        message = wrap(
+            CancelAskedV1(job_id=job_id),
+            service="gateway",
+            subject=str(job_id),
+            workspace=caller.workspace,
+        )
+        # Only to be quicker: the worker learns of it by its next heartbeat anyway.
+        await gateway.bus.publisher.hint(Outgoing(topology.CONTROL, "", message, mandatory=False))
+    return job
+
+
+@routes.post("/v1/jobs/{job_id}/retry", status=202, problems=(JOB_NOT_FOUND, JOB_NOT_RETRYABLE))
+async def retry_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Reply[Job]:
+    """Do a job that failed or was cancelled again, as a new job that names it in `retry_of`."""
+    row = await gateway.database.row(
+        "retry_job", caller.workspace, job_id, caller.principal, caller.trace
+    )
+    if row is None:
+        found = await gateway.database.row("read_job", caller.workspace, job_id)
+        if found is None:
+            raise Problem(JOB_NOT_FOUND)
+        raise Problem(JOB_NOT_RETRYABLE, f"The job is {found['state']}.")
+    gateway.wake_relay()
+    return _accepted(row)

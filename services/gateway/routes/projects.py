@@ -1,0 +1,124 @@
+"""Projects: groups of clouds that belong together."""
+
+from typing import Annotated
+from uuid import UUID
+
+import asyncpg
+from pydantic import Field
+
+from services.gateway.api import Header, Query, Reply, Routes
+from services.gateway.caller import Caller
+from services.gateway.fields import Document, Name, Order, Text, Version
+from services.gateway.models import Project, Projects
+from services.gateway.paging import Listing
+from services.gateway.problems import (
+    PRECONDITION_FAILED,
+    PROJECT_NAME_TAKEN,
+    PROJECT_NOT_EMPTY,
+    PROJECT_NOT_FOUND,
+    Problem,
+)
+from services.gateway.resources import Gateway
+from services.gateway.versions import etag, expected, refuse_stale
+
+routes = Routes("projects")
+
+
+class NewProject(Order):
+    """A project to be made."""
+
+    name: Name
+    description: Text = ""
+    config: Document = Field(default_factory=dict)
+
+
+class ProjectChange(Order):
+    """What to change; what is absent or null stays as it is. `config` is replaced as a whole."""
+
+    name: Name | None = None
+    description: Text | None = None
+    config: Document | None = None
+
+
+@routes.post("/v1/projects", status=201, problems=(PROJECT_NAME_TAKEN,))
+async def create_project(gateway: Gateway, caller: Caller, body: NewProject) -> Reply[Project]:
+    """Create a project. Its name is unique within the workspace."""
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        row = await transaction.row(
+            "create_project", caller.workspace, body.name, body.description, body.config
+        )
+    if row is None:
+        raise Problem.of_field(PROJECT_NAME_TAKEN, "name", "is another project's")
+    project = Project.of(row)
+    location = {"Location": f"/v1/projects/{project.id}"}
+    return Reply(project, headers={**etag(project.version), **location})
+
+
+@routes.get("/v1/projects")
+async def list_projects(
+    gateway: Gateway, caller: Caller, query: Annotated[Listing, Query()]
+) -> Projects:
+    """List the projects, newest first."""
+    after = query.after()
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        found = await transaction.rows("list_projects", *after, query.limit + 1)
+    rows, cursor = query.cut(found)
+    return Projects(items=[Project.of(row) for row in rows], next=cursor)
+
+
+@routes.get("/v1/projects/{project_id}", problems=(PROJECT_NOT_FOUND,))
+async def read_project(gateway: Gateway, caller: Caller, project_id: UUID) -> Reply[Project]:
+    """Read a project."""
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        row = await transaction.row("read_project", project_id)
+    if row is None:
+        raise Problem(PROJECT_NOT_FOUND)
+    project = Project.of(row)
+    return Reply(project, headers=etag(project.version))
+
+
+@routes.patch(
+    "/v1/projects/{project_id}",
+    problems=(PROJECT_NOT_FOUND, PROJECT_NAME_TAKEN, PRECONDITION_FAILED),
+)
+async def change_project(
+    gateway: Gateway,
+    caller: Caller,
+    project_id: UUID,
+    body: ProjectChange,
+    if_match: Annotated[Version | None, Header("If-Match")] = None,
+) -> Reply[Project]:
+    """Change a project.
+
+    With `If-Match`, only if nobody has changed it since.
+    """
+    try:
+        async with gateway.database.transaction(caller.workspace) as transaction:
+            row = await transaction.row(
+                "change_project",
+                project_id,
+                body.name,
+                body.description,
+                body.config,
+                expected(if_match),
+            )
+            current = row or await transaction.row("read_project", project_id)
+    except asyncpg.UniqueViolationError as error:
+        raise Problem.of_field(PROJECT_NAME_TAKEN, "name", "is another project's") from error
+    if current is None:
+        raise Problem(PROJECT_NOT_FOUND)
+    if row is None:
+        refuse_stale(current["version"], if_match)
+    project = Project.of(current)
+    return Reply(project, headers=etag(project.version))
+
+
+@routes.delete("/v1/projects/{project_id}", problems=(PROJECT_NOT_FOUND, PROJECT_NOT_EMPTY))
+async def delete_project(gateway: Gateway, caller: Caller, project_id: UUID) -> None:
+    """Delete a project that holds no clouds."""
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        row = await transaction.row("delete_project", project_id)
+    if row is None or not row["found"]:
+        raise Problem(PROJECT_NOT_FOUND)
+    if not row["deleted"]:
+        raise Problem(PROJECT_NOT_EMPTY)

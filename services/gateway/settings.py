@@ -1,0 +1,31 @@
+"""Every setting of the gateway; read once, from GATEWAY_* variables."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What the gateway is told by its environment. URLs hold passwords and are never shown."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True)
+
+    database_url: Annotated[SecretStr, Field(description="PostgreSQL, as role `gateway`.")]
+    amqp_url: Annotated[SecretStr, Field(description="RabbitMQ, as user `gateway`.")]
+    storage_url: Annotated[str, Field(description="`file:///folder` or `gs://bucket/prefix`.")]
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0: any.")] = 8080
+    max_upload_bytes: Annotated[
+        int, Field(ge=1, description="Largest file taken in. 100 GB holds some 15 G points as LAZ.")
+    ] = 100_000_000_000
+    upload_idle_seconds: Annotated[
+        float, Field(gt=0, description="An upload from which nothing comes for so long is ended.")
+    ] = 60.0
+    database_connections: Annotated[int, Field(ge=1, le=200)] = 8
+    stream_seconds: Annotated[
+        float, Field(gt=0, description="A stream of events is ended after; the client resumes it.")
+    ] = 3600.0
+    shutdown_seconds: Annotated[
+        float, Field(ge=0, description="How long requests in hand may take when told to stop.")
+    ] = 20.0
