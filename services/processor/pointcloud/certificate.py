@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from services.processor.pointcloud.conversion import describe_conversion
 from services.processor.pointcloud.crs import CloudCrs
+from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.info import describe_crs
 from services.processor.pointcloud.inheritance import reason_to_drop
 from services.processor.pointcloud.mill import Milled
@@ -58,7 +59,7 @@ def certify(
         },
         "products": {name: checksums(path) for name, path in products.items()},
         "crs": describe_crs(crs),
-        "changed": describe_conversion(source.point_format),
+        "changed": _changes(source),
         "records": [
             {
                 "user_id": record.user_id,
@@ -76,6 +77,13 @@ def certify(
             **{name: version(name) for name in _LIBRARIES},
         },
     }
+
+
+def _changes(source: Source) -> list[str]:
+    changes = describe_conversion(source.point_format)
+    for name in read_extra_bytes(source).duplicates:
+        changes.append(f"All but the first extra dimension called {name!r} got a number.")
+    return changes
 
 
 def checksums(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from services.processor.pointcloud.chunks import Chunk, chunk_table
+from services.processor.pointcloud.extra import with_distinct_names
 from services.processor.pointcloud.failures import writing_failed
 from services.processor.pointcloud.morton import Cube, Key, ancestor
 from services.processor.pointcloud.source import Carried, Source
@@ -119,6 +120,8 @@ def _plain_records(product: Product) -> tuple[list[bytes], list[tuple[bytes, byt
             evlrs.append((head, record))
         else:
             payload = record.payload(product.source.path)
+            if (record.user_id, record.record_id) == ("LASF_Spec", 4):
+                payload = with_distinct_names(payload)
             vlrs.append(_vlr(record.user_id, record.record_id, payload, description))
     return vlrs, evlrs
 

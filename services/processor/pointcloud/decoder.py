@@ -6,15 +6,18 @@ Three decoders: `plain` for LAS, `lazrs` for LAZ, and `laszip` for the LAZ that 
 
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import BinaryIO, Literal
 
 import laszip
 import lazrs
 import numpy as np
 
+from services.processor.pointcloud.chunks import chunk_table
+from services.processor.pointcloud.excerpt import open_excerpt
 from services.processor.pointcloud.failures import (
     header_unusable,
     laz_damaged,
@@ -23,7 +26,7 @@ from services.processor.pointcloud.failures import (
 )
 from services.processor.pointcloud.records import Records, record_dtype
 from services.processor.pointcloud.source import Source
-from shared.errors import PointmillError
+from shared.errors import PointmillError, TaskFailed
 
 Decoder = Literal["plain", "lazrs", "laszip"]
 _POINTWISE = 1
@@ -38,24 +41,19 @@ class Reading:
 
     Attributes:
         decoder: which decoder to use.
-        chunk: where a range of points should start: a multiple of this many points.
-        seekable: whether a range may start anywhere but at the first point without decoding all
-            that precedes it.
+        starts: the numbers of the points at which decoding can begin without what precedes them;
+            ascending, the first one 0.
     """
 
     decoder: Decoder
-    chunk: int = 1
-    seekable: bool = True
+    starts: Sequence[int]
 
 
 def choose_reading(source: Source) -> Reading:
     """The decoder that fits this source, by what its LAZ record says."""
     if not source.compressed:
-        return Reading("plain")
-    record = source.find("laszip encoded", 22204)
-    if record is None:
-        raise header_unusable("The points are compressed, but the record that says how is missing.")
-    payload = record.payload(source.path)
+        return Reading("plain", range(max(source.point_count, 1)))
+    payload = _laz_record(source)
     if len(payload) < 34:
         raise header_unusable("The record that says how the points are compressed is too short.")
     compressor = struct.unpack_from("<H", payload, 0)[0]
@@ -67,11 +65,20 @@ def choose_reading(source: Source) -> Reading:
         struct.unpack_from("<H", payload, at)[0]
         for at in range(38, min(34 + 6 * items, len(payload) - 1), 6)
     ]
-    if compressor == _POINTWISE:
-        return Reading("laszip", seekable=False)
-    step = 1 if chunk in (0, _VARIABLE_CHUNKS) else chunk
-    too_new = any(version > _NEWEST_ITEM_OF_LAZRS for version in versions)
-    return Reading("laszip" if too_new else "lazrs", chunk=step)
+    if compressor == _POINTWISE or any(version > _NEWEST_ITEM_OF_LAZRS for version in versions):
+        return by_laszip()
+    if chunk in (0, _VARIABLE_CHUNKS):
+        try:
+            table = read_table(source)
+        except TaskFailed:
+            return by_laszip()
+        return Reading("lazrs", [0, *accumulate(points for points, _ in table[:-1])])
+    return Reading("lazrs", range(0, max(source.point_count, 1), chunk))
+
+
+def by_laszip() -> Reading:
+    """LASzip finds the chunks itself; it is given the whole file, from the first point on."""
+    return Reading("laszip", (0,))
 
 
 def read_batches(
@@ -113,19 +120,51 @@ def _open_plain(file: BinaryIO, source: Source, start: int) -> Fill:
 
 
 def _open_lazrs(file: BinaryIO, source: Source, start: int) -> Fill:
-    record = source.find("laszip encoded", 22204)
-    if record is None:
-        raise header_unusable("The points are compressed, but the record that says how is missing.")
-    file.seek(source.points_offset)
-    decompressor = lazrs.LasZipDecompressor(file, record.payload(source.path))
-    if start:
-        decompressor.seek(start)
+    record = _laz_record(source)
+    if start and lazrs.LazVlr(record).uses_variable_size_chunks():
+        # lazrs 0.8 seeks to a wrong place among chunks of different sizes.
+        decompressor = lazrs.LasZipDecompressor(_chunks_from(file, source, start), record)
+    else:
+        file.seek(source.points_offset)
+        decompressor = lazrs.LasZipDecompressor(file, record)
+        if start:
+            decompressor.seek(start)
 
     def fill(memory: memoryview) -> int:
         decompressor.decompress_many(memory)
         return len(memory)
 
     return fill
+
+
+def _chunks_from(file: BinaryIO, source: Source, start: int) -> BinaryIO:
+    """A stream that holds the chunks from point `start` on as if there were no others."""
+    offset, points = source.points_offset + 8, 0
+    table = read_table(source)
+    while points < start:
+        count, size = table.pop(0)
+        offset, points = offset + size, points + count
+    total = sum(size for _, size in table)
+    pointer = struct.pack("<q", 8 + total)
+    return open_excerpt(pointer, file, offset, total, chunk_table(table, _laz_record(source)))
+
+
+def read_table(source: Source) -> list[tuple[int, int]]:
+    """The points and bytes of every chunk. Raises TaskFailed `laz_damaged`."""
+    with source.path.open("rb") as file, _speaking_errors(0, source.point_count):
+        file.seek(source.points_offset)
+        table: list[tuple[int, int]] = lazrs.read_chunk_table(
+            file, lazrs.LazVlr(_laz_record(source))
+        )
+    # Some writers add an empty chunk at the end.
+    return [entry for entry in table if entry[0]]
+
+
+def _laz_record(source: Source) -> bytes:
+    record = source.find("laszip encoded", 22204)
+    if record is None:
+        raise header_unusable("The points are compressed, but the record that says how is missing.")
+    return record.payload(source.path)
 
 
 def _open_laszip(file: BinaryIO, source: Source, start: int) -> Fill:

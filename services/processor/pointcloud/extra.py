@@ -67,6 +67,26 @@ def read_extra_bytes(source: Source) -> ExtraBytes:
     return ExtraBytes(tuple(_told_apart(found[:_MOST_DIMENSIONS])), at, tuple(duplicates))
 
 
+def with_distinct_names(payload: bytes) -> bytes:
+    """The descriptors with a number behind every name that came before; readers refuse twins."""
+    taken: set[bytes] = set()
+    parts = []
+    for start in range(0, len(payload), _DESCRIPTOR):
+        part = payload[start : start + _DESCRIPTOR]
+        name = part[4:36].split(b"\0")[0]
+        number = 1
+        while name in taken:
+            number += 1
+            suffix = f" ({number})".encode()
+            name = part[4:36].split(b"\0")[0][: 32 - len(suffix)] + suffix
+        if number > 1:
+            part = part[:4] + name.ljust(32, b"\0") + part[36:]
+        # A descriptor without a name describes bytes that nobody reads.
+        taken |= {name} - {b""}
+        parts.append(part)
+    return b"".join(parts)
+
+
 def _describe(descriptor: bytes, at: int) -> tuple[list[ExtraDimension], int]:
     """The dimensions of one descriptor and the bytes it covers; 0 bytes if it makes no sense."""
     kind, options = descriptor[2], descriptor[3]

@@ -16,7 +16,7 @@ from services.processor.pointcloud.copc import Product, write_copc
 from services.processor.pointcloud.crew import Alone, Crew, Processes
 from services.processor.pointcloud.crs import CloudCrs
 from services.processor.pointcloud.cube import bounds_of, cube_around, fits, stated_cube
-from services.processor.pointcloud.decoder import Reading, choose_reading
+from services.processor.pointcloud.decoder import Reading, by_laszip, choose_reading
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.failures import points_missing, scratch_full
 from services.processor.pointcloud.inheritance import carried_records
@@ -104,7 +104,7 @@ def mill(order: Order, meter: Meter) -> Milled:
         if failure.code not in _UNREADABLE or reading.decoder != "lazrs":
             raise
         try:
-            return _mill(order, Reading("laszip", seekable=False), meter)
+            return _mill(order, by_laszip(), meter)
         except TaskFailed as second:
             raise failure from second
 
@@ -114,8 +114,8 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
     size = _crew_size(order, reading)
     parts = ranges_of(
         order.source.point_count,
-        reading.chunk,
-        parts=max(size, 1) * _PARTS_PER_PROCESS if reading.seekable else 1,
+        reading.starts,
+        parts=max(size, 1) * _PARTS_PER_PROCESS,
     )
     with _crew(plan, meter, size) as crew:
         distributed = _distribute(crew, plan, parts, meter)

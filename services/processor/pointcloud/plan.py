@@ -1,5 +1,7 @@
 """What every process needs to know to work on its part of a cloud: one immutable, picklable plan."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,13 +79,15 @@ class Range:
     pack: str
 
 
-def ranges_of(points: int, chunk: int, *, parts: int) -> list[Range]:
-    """About `parts` ranges that begin at chunks. Their names sort in the order of the points."""
+def ranges_of(points: int, starts: Sequence[int], *, parts: int) -> list[Range]:
+    """About `parts` ranges that begin at `starts`. Their names sort in the order of the points."""
     if not points:
         return []
-    size = max(-(-points // parts), 1)
-    size = -(-size // chunk) * chunk
+    wanted = [bisect_left(starts, points * part // parts) for part in range(parts)]
+    begins = sorted({starts[at] for at in wanted if at < len(starts)})
+    ends = [*begins[1:], points]
     return [
-        Range(start, min(size, points - start), f"points-{number:06d}")
-        for number, start in enumerate(range(0, points, size))
+        Range(begin, end - begin, f"points-{number:06d}")
+        for number, (begin, end) in enumerate(zip(begins, ends, strict=True))
+        if end > begin
     ]

@@ -32,13 +32,13 @@ _MARGIN = 8
 def draw_preview(surface: Surface | None, path: Path, longest: int) -> None:
     """Write the picture as PNG, its longer side `longest` pixels; a blank one for an empty cloud."""
     if surface is None or not surface.density.any():
-        Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(path)
+        Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(path, compress_level=4)
         return
     if np.count_nonzero(surface.density) <= _FEW_POINTS:
         picture = _draw_discs(surface, longest)
     else:
         picture = _draw_relief(surface, longest)
-    picture.save(path)
+    picture.save(path, compress_level=4)
 
 
 def _draw_relief(surface: Surface, longest: int) -> Image.Image:
