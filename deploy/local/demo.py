@@ -1,9 +1,11 @@
 """What `make demo` shows: a town goes in over HTTP and comes out milled, and people are told."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from deploy.local import services
 from deploy.local.errors import StackError
 from deploy.local.folder import CHECKOUT
 from deploy.local.stack import Stack
-from deploy.local.web import Answer, call
+from deploy.local.web import Answer, call, lines
 
 _TOLD_SECONDS = 20.0
 _HOOK = "demo"
@@ -29,7 +31,7 @@ def run(stack: Stack) -> int:
         _finish(town)
         api = Api(stack)
         _register_hook(stack, api)
-        outcome = _upload(stack, _town_file(stack))
+        outcome = _upload(stack, api, _town_file(stack))
         told = _wait_told(stack, outcome["job"]["id"])
     except BaseException:
         stack.undo()
@@ -58,6 +60,10 @@ class Api:
             said = answer.body.decode(errors="replace")[:500]
             raise StackError(f"{method} {path} was answered with {answer.status}: {said}")
         return answer
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """The lines of an endless answer, as they come."""
+        return lines(f"{self.url}{path}", headers=self._headers, timeout=30)
 
 
 def _town_file(stack: Stack) -> Path:
@@ -91,27 +97,57 @@ def _register_hook(stack: Stack, api: Api) -> None:
     call("PUT", target, body={"secret": secret})
 
 
-def _upload(stack: Stack, town: Path) -> dict[str, Any]:
-    """Upload through the command that people use; it draws the progress."""
+def _upload(stack: Stack, api: Api, town: Path) -> dict[str, Any]:
+    """Upload through the command that people use; at a terminal it draws the progress."""
     print(f"\n$ pointmill upload {town.name} --project Demo --wait", flush=True)
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "LANG": "C.UTF-8",
-        "TERM": "xterm-256color",
+        "TERM": os.environ.get("TERM", "dumb"),
         "POINTMILL_URL": stack.url,
         "POINTMILL_API_KEY": stack.api_key,
     }
-    command = ["pointmill", "upload", str(town), "--project", "Demo", "--wait", "--json"]
-    command[0] = str(Path(sys.executable).with_name("pointmill"))
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=False)
+    program = Path(sys.executable).with_name("pointmill")
+    command = [str(program), "upload", str(town), "--project", "Demo", "--wait", "--json"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as upload:
+        if not sys.stderr.isatty():
+            _print_progress(upload, api)
+        said = upload.communicate()[0]
     try:
-        outcome: dict[str, Any] = json.loads(done.stdout)
+        outcome: dict[str, Any] = json.loads(said)
     except ValueError:
         raise StackError("the upload did not work; see above and `make logs`") from None
-    if done.returncode != 0 or outcome.get("error") or not outcome.get("job"):
+    if upload.returncode != 0 or outcome.get("error") or not outcome.get("job"):
         error = outcome.get("error") or (outcome.get("job") or {}).get("error")
         raise StackError(f"the town was not milled: {json.dumps(error)}")
     return outcome
+
+
+def _print_progress(upload: "subprocess.Popen[bytes]", api: Api) -> None:
+    """A line for each stage of the job, for those who read a log."""
+    job = _new_job(upload, api)
+    said = ""
+    for line in api.stream(f"/v1/jobs/{job}/events") if job else ():
+        if not line.startswith(b"data:"):
+            continue
+        told = json.loads(line.removeprefix(b"data:"))
+        progress = told.get("progress") if told["state"] == "running" else None
+        words = f"{progress['stage']} {progress['fraction']:.0%}" if progress else told["state"]
+        if words != said:
+            print(f"  {words}", flush=True)
+            said = words
+
+
+def _new_job(upload: "subprocess.Popen[bytes]", api: Api) -> str | None:
+    """The job that the upload has just made; None when there is none."""
+    path = "/v1/jobs?kind=pointcloud.ingest&limit=1"
+    before = [job["id"] for job in api("GET", path).json()["items"]]
+    while upload.poll() is None:
+        for job in api("GET", path).json()["items"]:
+            if job["id"] not in before:
+                return str(job["id"])
+        time.sleep(0.05)
+    return None
 
 
 def _wait_told(stack: Stack, job: str) -> dict[str, list[dict[str, Any]]]:

@@ -18,7 +18,8 @@ from deploy.local.services import SERVICES, SINKS, SINKS_SMTP, Surroundings
 from deploy.local.web import call
 
 READY_SECONDS = 60.0
-_DRAIN_SECONDS = 20.0
+# Longer than the 20 s that a service gives its running jobs and requests.
+_DRAIN_SECONDS = 30.0
 _PARTS = (postgres.PART, rabbitmq.EPMD, rabbitmq.PART, SINKS, *SERVICES)
 
 

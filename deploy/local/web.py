@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -54,6 +55,24 @@ def call(
         return Answer(answer.status, answer.read())
     except http.client.HTTPException as error:
         # A server that is just starting or stopping may hang up in the middle.
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def lines(url: str, *, headers: dict[str, str], timeout: float) -> Iterator[bytes]:
+    """The lines of an answer as they come, until it ends.
+
+    Raises:
+        OSError: nothing answers, or nothing comes for `timeout` seconds.
+    """
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    try:
+        connection.request("GET", parts.path, headers=headers)
+        with connection.getresponse() as answer:
+            yield from answer
+    except http.client.HTTPException as error:
         raise ConnectionError(str(error)) from error
     finally:
         connection.close()
