@@ -1,6 +1,5 @@
 """The gateway as a whole: open its parts, list its routes, serve until it is told to stop."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from services.gateway.api import mount
-from services.gateway.edge import new_application
+from services.gateway.edge import TRAFFIC, new_application
 from services.gateway.live import Live
 from services.gateway.metrics import open_metrics
 from services.gateway.resources import GATEWAY, Gateway, Keys
@@ -126,25 +125,28 @@ async def serve(settings: Settings) -> None:
     supervisor = Supervisor()
     async with open_gateway(settings, supervisor) as gateway:
         health = Health(checks(gateway))
+        app = create_app(gateway, health)
         runner = web.AppRunner(
-            create_app(gateway, health),
+            app,
             access_log=None,
             logger=_protocol_logger(),
             # A compressed body is refused, so nothing may unpack it before that.
             auto_decompress=False,
             keepalive_timeout=75,
-            shutdown_timeout=settings.shutdown_seconds,
+            shutdown_timeout=1,
         )
         await runner.setup()
+        site = web.TCPSite(runner, settings.host, settings.port)
         try:
-            await web.TCPSite(runner, settings.host, settings.port).start()
+            await site.start()
             logger.info("listening", addresses=[str(address) for address in runner.addresses])
             await supervisor.run_until_stopped()
         finally:
             health.draining = True
             gateway.live.close()
-            async with asyncio.timeout(settings.shutdown_seconds + 10):
-                await runner.cleanup()
+            await site.stop()
+            await app[TRAFFIC].drain(settings.shutdown_seconds)
+            await runner.cleanup()
 
 
 def _protocol_logger() -> logging.Logger:

@@ -1,5 +1,6 @@
 """What happens to every request on its way in and out: identity, problems, headers, one log line."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -29,14 +30,51 @@ QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+class Traffic:
+    """The requests in hand, so that a gateway that is told to stop can let them end.
+
+    aiohttp's own shutdown throws away what arrives on a connection once it has begun: an upload
+    would stall and be cut. So the requests are waited for before that.
+    """
+
+    def __init__(self) -> None:
+        """Nothing in hand."""
+        self.requests = 0
+        self.draining = False
+        self._changed = asyncio.Event()
+
+    def count(self, change: int) -> None:
+        """A request has begun (1) or ended (-1)."""
+        self.requests += change
+        self._changed.set()
+
+    async def drain(self, seconds: float) -> bool:
+        """Close connections after their answer, wait for the last one; whether all have ended."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(seconds):
+                while self.requests:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            log.warning("requests_cut", requests=self.requests)
+            return False
+        return True
+
+
+TRAFFIC = web.AppKey("TRAFFIC", Traffic)
+
+
 def new_application(
     metrics: Metrics, *, upload_bytes: int, upload_idle_seconds: float
 ) -> web.Application:
     """An application without a route in which everything below already holds."""
     app = web.Application(middlewares=[observe, answer_problems])
     app[METRICS] = metrics
+    app[TRAFFIC] = Traffic()
     app[UPLOAD_BYTES] = upload_bytes
     app[UPLOAD_IDLE_SECONDS] = upload_idle_seconds
+    metrics.in_flight.set_function(lambda: app[TRAFFIC].requests)
     app.on_response_prepare.append(add_headers)
     return app
 
@@ -45,16 +83,16 @@ def new_application(
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, count it and log it: method, path (no query), status, time, bytes."""
     request[REQUEST_ID] = request_id = secrets.token_hex(8)
-    metrics = request.app[METRICS]
+    metrics, traffic = request.app[METRICS], request.app[TRAFFIC]
     started = time.perf_counter()
     status = 499  # the client went away before there was an answer
-    metrics.in_flight.inc()
+    traffic.count(1)
     try:
         response = await handler(request)
         status = response.status
         return response
     finally:
-        metrics.in_flight.dec()
+        traffic.count(-1)
         seconds = time.perf_counter() - started
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else "unmatched"
@@ -110,6 +148,8 @@ def _of_aiohttp(error: web.HTTPException) -> Problem:
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Signal before any answer is sent: its id, and what browsers must not do with it."""
     headers = response.headers
+    if request.app[TRAFFIC].draining:
+        response.force_close()
     request_id = request.get(REQUEST_ID)
     if request_id is not None:
         headers["X-Request-Id"] = request_id

@@ -51,6 +51,11 @@ class Live:
         self._listeners: dict[UUID, set[Listener]] = defaultdict(set)
         self.closed = False
 
+    @property
+    def listening(self) -> int:
+        """How many jobs somebody listens to."""
+        return len(self._listeners)
+
     @contextmanager
     def listener(self, job: UUID) -> Iterator[Listener]:
         """Listen to what is said of a job, as long as the block runs."""

@@ -1,0 +1,144 @@
+"""A workspace sees nothing of another's, whatever the route; and nobody sees anything without a key."""
+
+import re
+import uuid
+from typing import Any
+
+import pytest
+
+from services.gateway.app import ROUTES
+from tests.integration.gateway.conftest import Api, Running
+
+OPERATIONS = sorted((route.method, route.path) for group in ROUTES for route in group)
+BODIES: dict[tuple[str, str], Any] = {
+    ("PATCH", "/v1/projects/{project_id}"): {"name": "stolen"},
+    ("PATCH", "/v1/clouds/{cloud_id}"): {"name": "stolen"},
+}
+
+
+@pytest.fixture(scope="module")
+async def theirs(running: Running) -> dict[str, str]:
+    """One of everything, in the other workspace."""
+    other = running.other
+    project = await other.make("/v1/projects", name="theirs")
+    cloud = (await other("POST", f"/v1/clouds?name=t.laz&project={project['id']}", data=b"x")).json
+    webhook = await other.make("/v1/webhooks", url="https://example.org/theirs")
+    return {
+        "project_id": project["id"],
+        "cloud_id": cloud["cloud"]["id"],
+        "job_id": cloud["job"]["id"],
+        "webhook_id": webhook["id"],
+        "name": "copc",
+    }
+
+
+def fill(path: str, values: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], "demo.print"), path)
+
+
+async def call(api: Api, method: str, path: str, values: dict[str, str]) -> Any:
+    body = BODIES.get((method, path))
+    if body is not None:
+        return await api(method, fill(path, values), json=body)
+    suffix = "?name=a.laz" if path.endswith("/file") else ""
+    return await api(method, fill(path, values) + suffix, data=b"x" if suffix else None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [one for one in OPERATIONS if re.search(r"\{\w+_id\}", one[1])]
+)
+async def test_what_belongs_to_another_is_not_there(
+    running: Running, theirs: dict[str, str], method: str, path: str
+) -> None:
+    """The same answer as for what does not exist at all."""
+    theirs_asked = await call(running.api, method, path, theirs)
+    nothing = {name: str(uuid.UUID(int=9)) for name in theirs} | {"name": "copc"}
+    nothing_asked = await call(running.api, method, path, nothing)
+    assert theirs_asked.status == 404
+    assert theirs_asked.problem == nothing_asked.problem
+
+
+@pytest.mark.parametrize("path", [one[1] for one in OPERATIONS if one[0] == "GET"])
+async def test_a_list_holds_nothing_of_another(
+    running: Running, theirs: dict[str, str], path: str
+) -> None:
+    if "{" in path or path == "/v1/kinds":
+        return
+    answer = await running.api("GET", path)
+    assert answer.status == 200
+    for value in theirs.values():
+        if value != "copc":
+            assert value not in answer.body.decode()
+
+
+async def test_another_cannot_be_named_in_an_order(
+    running: Running, theirs: dict[str, str]
+) -> None:
+    api, project, cloud = running.api, theirs["project_id"], theirs["cloud_id"]
+    mine = await api.make("/v1/clouds", name="mine")
+    for answer in (
+        await api("POST", "/v1/clouds", json={"name": "a", "project": project}),
+        await api("POST", f"/v1/clouds?name=a.laz&project={project}", data=b"x"),
+        await api("PATCH", f"/v1/clouds/{mine['id']}", json={"project": project}),
+    ):
+        assert answer.problem == (404, "project_not_found", ["project"])
+    order = {"kind": "file.checksum", "cloud": cloud}
+    assert (await api("POST", "/v1/jobs", json=order)).problem == (
+        404,
+        "cloud_not_found",
+        ["cloud"],
+    )
+
+
+async def test_an_idempotency_key_is_a_workspaces_own(running: Running) -> None:
+    headers = {"Idempotency-Key": "shared"}
+    order = {"kind": "demo.print", "params": {"first": "a"}}
+    answers = [
+        await api("POST", "/v1/jobs", json=order, headers=headers)
+        for api in (running.api, running.other)
+    ]
+    assert answers[0].json["id"] != answers[1].json["id"]
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+async def test_nothing_is_answered_without_a_key(
+    running: Running, theirs: dict[str, str], method: str, path: str
+) -> None:
+    answer = await call(running.nobody, method, path, theirs)
+    assert answer.problem == (401, "unauthorized", [])
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("change", ["secret", "id", "form", "scheme", "long", "control"])
+async def test_a_key_that_is_not_right_is_no_key(running: Running, change: str) -> None:
+    key = running.api.key or ""
+    wrong = {
+        "secret": f"Bearer {key[:-1]}{'0' if key[-1] != '0' else '1'}",
+        "id": f"Bearer pm_00000000_{key[12:]}",
+        "form": f"Bearer {key}0",
+        "scheme": f"Basic {key}",
+        "long": "Bearer " + "a" * 8000,
+        "control": f"Bearer {key}ä",
+    }[change]
+    answer = await running.nobody("GET", "/v1/projects", headers={"Authorization": wrong})
+    assert answer.problem == (401, "unauthorized", [])
+
+
+async def test_a_revoked_key_stops_working(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.resources.REMEMBERED_SECONDS", 0)
+    async with running.database.connected() as connection:
+        await connection.execute(
+            "insert into api_keys (id, workspace_id, name, secret_sha256)"
+            " select '0123abcd', id, 'short', sha256(repeat('a', 48)::bytea) from workspaces"
+            " where name = 'default'"
+        )
+        headers = {"Authorization": f"Bearer pm_0123abcd_{'a' * 48}"}
+        assert (await running.nobody("GET", "/v1/kinds", headers=headers)).status == 200
+        for change in (
+            "update api_keys set revoked_at = now() where id = '0123abcd'",
+            "update api_keys set revoked_at = null, expires_at = now() where id = '0123abcd'",
+        ):
+            await connection.execute(change)
+            assert (await running.nobody("GET", "/v1/kinds", headers=headers)).status == 401
