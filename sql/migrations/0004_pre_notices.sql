@@ -21,6 +21,8 @@ create table deliveries (
     job_id uuid not null,
     channel text not null check (channel in ('webhook', 'email')),
     recipient text not null,  -- the webhook's id, or the address
+    -- What a slow send holds up: the webhook itself, and for all mails the one mail server.
+    endpoint text not null generated always as (case channel when 'email' then 'email' else recipient end) stored,
     message jsonb not null,   -- the event that is told
     state delivery_state not null default 'pending',
     tries integer not null default 0,  -- the fence of a try
@@ -30,7 +32,7 @@ create table deliveries (
     ended_at timestamptz,
     unique (event_id, channel, recipient)
 );
-create index deliveries_to_send on deliveries (next_at) where state = 'pending';
+create index deliveries_to_send on deliveries (endpoint, next_at) where state = 'pending';
 create index deliveries_in_order on deliveries (workspace_id, created_at desc, id desc);
 
 alter table webhooks enable row level security;
