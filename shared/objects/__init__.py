@@ -162,12 +162,13 @@ async def open_store(url: str) -> ObjectStore:
     """
     parts = urlsplit(url)
     path = unquote(parts.path)
+    plain = not (parts.query or parts.fragment)
     # A store's libraries are loaded when it is chosen: not every service installs them.
-    if parts.scheme == "file" and not parts.netloc and len(path) > 1:
+    if parts.scheme == "file" and not parts.netloc and plain and path[:1] == "/" != path:
         from shared.objects.file import FileStore  # noqa: PLC0415
 
         return await FileStore.open(Path(path))
-    if parts.scheme == "gs" and parts.netloc:
+    if parts.scheme == "gs" and parts.netloc and plain:
         prefix = path.strip("/")
         if prefix:
             check_key(prefix)

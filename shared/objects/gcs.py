@@ -135,7 +135,8 @@ class GcsStore:
 
     async def check(self) -> None:
         """See ObjectStore."""
-        once = replace(self._patience, without_progress=0, request=CHECK_SECONDS)
+        seconds = min(CHECK_SECONDS, self._patience.request)
+        once = replace(self._patience, without_progress=0, request=seconds)
         await self._api.page({"prefix": self._folder, "maxResults": "1"}, once)
 
     async def collect_unfinished(self, older_than_seconds: float) -> int:  # noqa: ARG002

@@ -117,12 +117,12 @@ class ResumableSession:
             "Content-Length": str(length),
             "Content-Range": self._content_range(length, total),
         }
-        if self._hash:
+        if self._hash and not asking:
             headers["X-Goog-Hash"] = self._hash
         try:
             async with self._http.put(
                 self._url,
-                data=_pieces(buffer, length) if length else None,
+                data=_Pieces(buffer, length) if length else None,
                 headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,  # 308 means "go on" here
@@ -175,7 +175,17 @@ def _understood(response: aiohttp.ClientResponse, body: bytes) -> _Answer:
     raise Refused(status, body[:2000].decode(errors="replace"))
 
 
-async def _pieces(buffer: bytearray, length: int) -> AsyncIterator[bytes]:
-    """The first `length` bytes in copies small enough never to hold up the loop."""
-    for start in range(0, length, _PIECE_BYTES):
-        yield bytes(buffer[start : min(start + _PIECE_BYTES, length)])
+@dataclass(frozen=True)
+class _Pieces:
+    """The buffer's first `length` bytes, in copies small enough never to hold up the loop.
+
+    Not a plain generator: aiohttp sends a request again by itself when a kept connection turns out
+    dead, and must then find the whole body, not what an interrupted generator has left.
+    """
+
+    buffer: bytearray
+    length: int
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, self.length, _PIECE_BYTES):
+            yield bytes(self.buffer[start : min(start + _PIECE_BYTES, self.length)])
