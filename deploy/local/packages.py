@@ -5,8 +5,10 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from deploy.local.errors import StackError
 
@@ -66,19 +68,25 @@ def _root(remedy: str) -> list[str]:
 
 def _apt(root: list[str], names: tuple[str, ...], remedy: str) -> None:
     # A fresh machine's package lists are missing or old; they are fetched when the first try fails.
-    if _apt_get(root, "install", *names) == 0:
-        return
-    _apt_get(root, "update")
-    if _apt_get(root, "install", *names) != 0:
-        raise StackError(f"apt-get could not install {', '.join(names)}; see why with: {remedy}")
+    with tempfile.TemporaryFile() as output:
+        if _apt_get(root, output, "install", *names) == 0:
+            return
+        _apt_get(root, output, "update")
+        if _apt_get(root, output, "install", *names) == 0:
+            return
+        output.seek(0)
+        last = output.read().decode(errors="replace").splitlines()[-15:]
+    said = "\n".join(f"    {line}" for line in last)
+    raise StackError(f"apt-get could not install {', '.join(names)} ({remedy}):\n{said}")
 
 
-def _apt_get(root: list[str], *words: str) -> int:
+def _apt_get(root: list[str], output: IO[bytes], *words: str) -> int:
     command = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "-qq", "-y"]
     command += ["-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300"]
     command += ["--no-install-recommends", *words]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=quiet, stdout=quiet) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+    ) as process:
         try:
             return process.wait()
         except BaseException:
@@ -137,8 +145,11 @@ def _disable(root: list[str], names: tuple[str, ...]) -> None:
     """Keep what was installed just now from starting at the next boot."""
     if shutil.which("systemctl") is None:
         return
-    units = ["rabbitmq-server.service", "epmd.socket"] if set(names) & set(RABBITMQ) else []
-    units += ["postgresql.service"] if set(names) & set(POSTGRES) else []
+    units: list[str] = []
+    if set(names) & set(RABBITMQ):
+        units += ["rabbitmq-server.service", "epmd.service", "epmd.socket"]
+    if set(names) & set(POSTGRES):
+        units += ["postgresql.service"]
     for unit in units:
         subprocess.run([*root, "systemctl", "disable", unit], check=False, capture_output=True)
 
