@@ -1,0 +1,154 @@
+"""The command line: what can be said, and the values it may have."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+STATES = ("waiting", "queued", "running", "succeeded", "failed", "cancelled")
+EPILOG = """\
+The server and the key come from POINTMILL_URL and POINTMILL_API_KEY.
+Exit status: 0 done; 1 refused, failed or not reachable; 2 wrong usage; 130 interrupted."""
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        try:
+            number = version("pointmill")
+        except PackageNotFoundError:
+            number = "(not installed)"
+        parser.exit(message=f"pointmill {number}\n")
+
+
+def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command line; what cannot be meant ends the process with status 2."""
+    parser = new_parser()
+    options = parser.parse_args(arguments)
+    if options.command == "get" and options.output == "-" and options.json:
+        parser.error("-o - and --json exclude each other: the output can hold only one thing")
+    if options.command == "run":
+        names = [name for name, _ in options.params]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            parser.error(f"given twice: {', '.join(twice)}")
+    return options
+
+
+def new_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command; each command's name ends up in `command`."""
+    parser = argparse.ArgumentParser(
+        prog="pointmill",
+        description="Point clouds in, milled products out.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument("--url", help="the server's address, in place of POINTMILL_URL")
+    shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    # Left out, it must not undo what stood before the command.
+    shared.add_argument("--url", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    shared.add_argument("--json", action="store_true", help="print one JSON document")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=text, parents=[shared], allow_abbrev=False
+        )
+
+    _add_files(command)
+    _add_jobs(command)
+    _add_lists(command)
+    return parser
+
+
+def _add_files(command: Any) -> None:
+    upload = command("upload", "Store .las or .laz files as clouds and have them milled.")
+    upload.add_argument("files", metavar="FILE", nargs="+", help="a .las or .laz file")
+    upload.add_argument("--project", metavar="NAME", help="the project they belong to; made if new")
+    upload.add_argument("--wait", action="store_true", help="wait until they are milled")
+    get = command("get", "Download a product of a cloud.")
+    get.add_argument("cloud", metavar="CLOUD", help="the cloud's id")
+    get.add_argument("product", metavar="PRODUCT", help="copc, preview, info, certificate, …")
+    get.add_argument(
+        "-o", "--output", metavar="PATH", help="a file (replaced), a folder, or - for the output"
+    )
+    products = command("products", "List the products of a cloud.")
+    products.add_argument("cloud", metavar="CLOUD", help="the cloud's id")
+
+
+def _add_jobs(command: Any) -> None:
+    jobs = command("jobs", "List the jobs, newest first.")
+    jobs.add_argument("--state", choices=STATES, help="only those in this state")
+    jobs.add_argument("--kind", help="only those of this kind")
+    jobs.add_argument("--cloud", metavar="ID", help="only those of this cloud")
+    _add_limit(jobs)
+    job = command("job", "Show a job.")
+    job.add_argument("id", metavar="ID", help="the job's id")
+    _add_wait(job)
+    cancel = command("cancel", "Cancel a job that has not ended.")
+    cancel.add_argument("id", metavar="ID", help="the job's id")
+    retry = command("retry", "Do a failed or cancelled job again, as a new job.")
+    retry.add_argument("id", metavar="ID", help="the job's id")
+    _add_wait(retry)
+    run = command("run", "Order a job of any kind.")
+    run.add_argument("kind", metavar="KIND", help="see `pointmill kinds`")
+    run.add_argument(
+        "params",
+        metavar="key=value",
+        nargs="*",
+        type=parse_parameter,
+        help="a parameter; the value is JSON if it reads as JSON, else text",
+    )
+    run.add_argument("--cloud", metavar="ID", help="the cloud to work on")
+    run.add_argument("--priority", type=int, metavar="N", help="higher comes sooner")
+    _add_wait(run)
+
+
+def _add_lists(command: Any) -> None:
+    command("kinds", "List the kinds of jobs and their parameters.")
+    _add_limit(command("projects", "List the projects, newest first."))
+    clouds = command("clouds", "List the clouds, newest first.")
+    clouds.add_argument("--project", metavar="ID", help="only those of this project")
+    _add_limit(clouds)
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wait", action="store_true", help="wait for its end; status 1 if it fails"
+    )
+
+
+def _add_limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit", type=parse_limit, default=20, metavar="N", help="at most so many (20)"
+    )
+
+
+def parse_limit(text: str) -> int:
+    """How many to list: 1 or more."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return number
+
+
+def parse_parameter(text: str) -> tuple[str, Any]:
+    """`key=value`: the value is JSON if it reads as JSON, else the text itself."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
+    try:
+        return key, json.loads(value, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return key, value
+
+
+def _refuse_constant(name: str) -> Any:
+    # NaN and Infinity are Python's, not JSON's.
+    raise ValueError(name)

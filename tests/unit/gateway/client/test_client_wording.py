@@ -1,0 +1,67 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from services.gateway.client import wording
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (61_500_000, "61.5 MB"),
+        (999_960_000, "1.0 GB"),
+        (3 * 10**15, "3000.0 TB"),
+    ],
+)
+def test_bytes_are_told_in_decimal_units(count: int, told: str) -> None:
+    assert wording.size(count) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.04, "0.0 s"), (9.4, "9.4 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_spans_are_told_in_two_units_at_most(seconds: float, told: str) -> None:
+    assert wording.duration(seconds) == told
+
+
+def test_text_of_others_cannot_steer_the_terminal() -> None:
+    told = wording.plain("a\x1b[31mred\u202e\nb")
+    assert told == "a�[31mred��b"
+
+
+def test_an_age_is_counted_from_now() -> None:
+    now = datetime(2026, 11, 24, 4, 3, tzinfo=UTC)
+    assert wording.age("2026-11-24T04:00:00Z", now) == "3 min 0 s ago"
+    assert wording.age("2026-11-24T04:03:00.9Z", now) == "now"
+
+
+def test_a_failed_job_is_told_with_code_and_remedy() -> None:
+    error = {"code": "not_las", "detail": "No LAS file.", "remedy": "Send one."}
+    told = wording.how_it_ended({"state": "failed", "error": error})
+    assert told == "failed: No LAS file (not_las). Send one."
+
+
+def test_a_running_job_is_told_with_its_stage() -> None:
+    job = {"state": "running", "progress": {"stage": "build", "fraction": 0.405}}
+    assert wording.how_it_ended(job) == "running, build 40 %"
+
+
+@pytest.mark.parametrize(
+    ("source", "product", "media_type", "name"),
+    [
+        ("town.laz", "copc", "application/vnd.laszip+copc", "town.copc.laz"),
+        ("town.copc.laz", "copc", "application/vnd.laszip+copc", "town.copc.laz"),
+        ("TOWN.LAS", "preview", "image/png", "TOWN.preview.png"),
+        ("../../.ssh/keys", "info", "application/json", "keys.info.json"),
+        ("..\\a\x1b.las", "certificate", "made/up", "a�.certificate"),
+    ],
+)
+def test_a_product_is_saved_under_the_name_of_its_source(
+    source: str, product: str, media_type: str, name: str
+) -> None:
+    cloud = {"id": "c", "name": "n", "source": {"name": source}}
+    assert wording.file_name(cloud, {"name": product, "media_type": media_type}) == name
