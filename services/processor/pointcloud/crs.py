@@ -17,7 +17,13 @@ from services.processor.pointcloud.source import Source
 from shared.preflight import Oddity
 
 _WKT_BIT = 0x10
-_PROJECTED_KEY, _GEOGRAPHIC_KEY, _VERTICAL_KEY = 3072, 2048, 4096
+_PROJECTED_KEY, _GEOGRAPHIC_KEY, _VERTICAL_KEY, _VERTICAL_UNIT_KEY = 3072, 2048, 4096, 4099
+_NAVD88 = (5103, 5703)
+"""The height system of North America: its code in GeoTIFF 1.0, and today's."""
+
+_NAVD88_BY_UNIT = {9002: 8228, 9003: 6360}
+"""The same heights in feet and in US survey feet have codes of their own."""
+
 _USER_DEFINED = 32767
 _WKT_RECORDS = (("LASF_Projection", 2112), ("liblas", 2112))
 
@@ -122,6 +128,8 @@ def _from_geotiff(source: Source) -> CloudCrs | None:
         return CloudCrs("geotiff", oddities=(note,))
     oddities: tuple[Oddity, ...] = ()
     vertical_code = keys.get(_VERTICAL_KEY)
+    if vertical_code in _NAVD88:
+        vertical_code = _NAVD88_BY_UNIT.get(keys.get(_VERTICAL_UNIT_KEY, 0), 5703)
     if vertical_code:
         crs, oddities = _with_heights(crs, vertical_code)
     return replace(_described(crs, "geotiff", _to_wkt(crs)), oddities=oddities)

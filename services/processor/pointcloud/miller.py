@@ -40,6 +40,7 @@ from services.processor.pointcloud.surface import Frame, Surface
 Report = Callable[[int], None]
 """Called with the number of points that have just been dealt with."""
 
+_ROOT = (0, 0, 0, 0)
 _SPLIT_LEVELS = 3
 _DEEPEST_CELL = 27
 
@@ -91,17 +92,19 @@ class Miller:
     def distribute(self, part: Range) -> Distributed:
         """Read a range of the source, convert it, and write it to a pack, by cell."""
         plan, source = self._plan, self._plan.source
-        pack, ranges = Pack(plan.scratch, part.pack), Ranges(plan.extra)
-        classes = np.zeros(256, np.int64)
-        for batch in read_batches(source, plan.decoder, part.start, part.count, plan.batch_points):
-            number = batch["classification"] & (0x1F if source.point_format < 6 else 0xFF)
-            classes += np.bincount(number, minlength=256)
-            records = convert(batch, source.point_format)
-            ranges.add(records)
-            codes = codes_within(records, plan.cube, (0, 0, 0, 0), plan.levels)
-            pack.write(records, codes, plan.levels)
-            self._report(len(records))
-        return Distributed(_keyed((0, 0, 0, 0), plan.levels, pack.close()), ranges, classes)
+        ranges, classes = Ranges(plan.extra), np.zeros(256, np.int64)
+        with Pack(plan.scratch, part.pack) as pack:
+            for batch in read_batches(
+                source, plan.decoder, part.start, part.count, plan.batch_points
+            ):
+                number = batch["classification"] & (0x1F if source.point_format < 6 else 0xFF)
+                classes += np.bincount(number, minlength=256)
+                records = convert(batch, source.point_format)
+                ranges.add(records)
+                codes = codes_within(records, plan.cube, _ROOT, plan.levels)
+                pack.write(records, codes, plan.levels)
+                self._report(len(records))
+        return Distributed(_keyed(_ROOT, plan.levels, pack.pieces), ranges, classes)
 
     def split(self, cell: Cell, pack_name: str) -> tuple[Cell, dict[Key, list[Piece]]]:
         """Divide a cell that is too large to be built; no parts if its points lie at one place."""
@@ -113,11 +116,11 @@ class Miller:
         if low == high or cell.key[0] >= _DEEPEST_CELL:
             return cell, {}
         node = enclosing_node(low, high, plan.cube, cell.key, _DEEPEST_CELL)
-        pack = Pack(plan.scratch, pack_name)
-        for records in self._batches(cell):
-            codes = codes_within(records, plan.cube, node, _SPLIT_LEVELS)
-            pack.write(records, codes, _SPLIT_LEVELS)
-        return cell, _keyed(node, _SPLIT_LEVELS, pack.close())
+        with Pack(plan.scratch, pack_name) as pack:
+            for records in self._batches(cell):
+                codes = codes_within(records, plan.cube, node, _SPLIT_LEVELS)
+                pack.write(records, codes, _SPLIT_LEVELS)
+        return cell, _keyed(node, _SPLIT_LEVELS, pack.pieces)
 
     def observe(self, plan: Plan, ranges: Ranges, frame: Frame | None) -> None:
         """Build by this plan, and count and draw whatever is built from now on."""

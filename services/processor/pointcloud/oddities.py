@@ -12,6 +12,7 @@ from services.processor.pointcloud.source import Source
 from shared.preflight import Oddity
 
 _FOOT = "foot"
+_MANY_RECORDS = 100
 
 
 def find_oddities(source: Source, crs: CloudCrs, milled: Milled) -> list[Oddity]:
@@ -35,6 +36,8 @@ def _reading(source: Source, milled: Milled) -> Iterator[Oddity]:
         )
     if not source.point_count:
         yield Oddity("no_points", "The cloud has no points.")
+    if len(source.carried) > _MANY_RECORDS:
+        yield Oddity("many_records", f"The file has {len(source.carried)} records.")
     if source.point_count == 1:
         yield Oddity("one_point", "The cloud has a single point.")
 
@@ -89,8 +92,8 @@ def _returns(source: Source, milled: Milled) -> Iterator[Oddity]:
             f"{above} points have a return number above the number of returns.",
         )
     by_return = table.sum(axis=0)[1:].tolist()
-    stated = [*source.returns_in_header, *(0,) * 15][:15]
-    if by_return[: len(source.returns_in_header)] != stated[: len(source.returns_in_header)]:
+    stated = list(source.returns_in_header)
+    if by_return[: len(stated)] != stated or sum(stated) != source.point_count:
         yield Oddity(
             "returns_in_header_wrong",
             "The header's numbers of points by return are not those of the points.",

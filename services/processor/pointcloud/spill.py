@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -41,13 +41,13 @@ class Cell:
 
 
 class Pack:
-    """A pack file being written."""
+    """A pack file being written; `pieces` says where the records of every code are."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._name = name
         self._file = (folder / name).open("wb", buffering=0)
         self._position = 0
-        self._pieces: dict[int, list[Piece]] = {}
+        self.pieces: dict[int, list[Piece]] = {}
 
     def write(self, records: Records, codes: Codes, levels: int) -> None:
         """Append the records, grouped by their codes, which have `levels` levels."""
@@ -57,13 +57,16 @@ class Pack:
         found, counts = np.unique(small[order], return_counts=True)
         write_whole(self._file, grouped.data)
         for code, count in zip(found.tolist(), counts.tolist(), strict=True):
-            self._pieces.setdefault(code, []).append(Piece(self._name, self._position, count))
+            self.pieces.setdefault(code, []).append(Piece(self._name, self._position, count))
             self._position += count * records.dtype.itemsize
 
-    def close(self) -> dict[int, list[Piece]]:
-        """The pieces of every code."""
+    def __enter__(self) -> Self:
+        """Nothing more to open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file; what is in it stays."""
         self._file.close()
-        return self._pieces
 
 
 def write_whole(file: FileIO, memory: memoryview) -> None:

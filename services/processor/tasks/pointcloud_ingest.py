@@ -90,6 +90,9 @@ def run(params: Params, work: Work) -> Outcome:
     )
     milled = mill(order, meter)
     oddities = _merged(seen.warnings, find_oddities(source, crs, milled), crs)
+    if (work.source_name or "").lower().endswith(".copc.laz") and not seen.copc:
+        note = "The file's name says COPC, but there is none in it; it was read as plain LAZ."
+        oddities.append(Oddity("copc_by_name_only", note))
     facts = describe(source, crs, milled)
     products = _write_products(work, order, milled, facts, meter)
     certificate = certify(source, crs, milled, {p.name: p.path for p in products}, oddities)
