@@ -6,6 +6,7 @@ client not a byte, and takes the same road as every other answer.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Self
 
@@ -24,6 +25,8 @@ from services.gateway.problems import (
 
 JSON_BYTES = 1 << 20
 JSON_SECONDS = 15.0
+# Less than this on the average is no upload but an occupation.
+SLOWEST_BYTES_PER_SECOND = 1024
 UPLOAD_BYTES = web.AppKey("UPLOAD_BYTES", int)
 UPLOAD_IDLE_SECONDS = web.AppKey("UPLOAD_IDLE_SECONDS", float)
 # What aiohttp raises from a read when the peer is gone or breaks the framing of its body.
@@ -124,24 +127,27 @@ class Upload:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes; raises a Problem when they stop coming, end early or are too many."""
         await invite(self._request)
-        content = self._request.content
+        began = time.monotonic()
+        while chunk := await self._next():
+            self.received += len(chunk)
+            if self.received > self._limit:
+                raise Problem.of_field(
+                    OBJECT_TOO_LARGE, "body", f"the limit is {self._limit} bytes"
+                )
+            seconds = time.monotonic() - began - self._idle_seconds
+            if self.received < seconds * SLOWEST_BYTES_PER_SECOND:
+                raise Problem(BODY_TOO_SLOW, f"{self.received} bytes took {seconds:.0f} seconds.")
+            yield chunk
+        if self.length is not None and self.received != self.length:
+            raise Problem(BODY_CUT, f"{self.received} of {self.length} bytes arrived.")
+
+    async def _next(self) -> bytes:
         try:
-            while True:
-                async with asyncio.timeout(self._idle_seconds):
-                    chunk = await content.readany()
-                if not chunk:
-                    break
-                self.received += len(chunk)
-                if self.received > self._limit:
-                    raise Problem.of_field(
-                        OBJECT_TOO_LARGE, "body", f"the limit is {self._limit} bytes"
-                    )
-                yield chunk
+            async with asyncio.timeout(self._idle_seconds):
+                return await self._request.content.readany()
         except TimeoutError as error:
             raise Problem(
                 BODY_TOO_SLOW, f"Nothing arrived for {self._idle_seconds:g} seconds."
             ) from error
         except CUT as error:
             raise Problem(BODY_CUT, f"The connection ended after {self.received} bytes.") from error
-        if self.length is not None and self.received != self.length:
-            raise Problem(BODY_CUT, f"{self.received} of {self.length} bytes arrived.")

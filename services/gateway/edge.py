@@ -121,7 +121,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except PointmillError as error:
         problem = Problem.of(error)
         if problem.status >= 500:
-            log.warning("unavailable", code=problem.code, detail=error.detail, exc_info=True)
+            log.warning("unavailable", code=problem.code, detail=error.detail)
     except ConnectionError:
         # The peer is gone; what we answer is for the log and the metrics only.
         problem = Problem(BODY_CUT)

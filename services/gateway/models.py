@@ -89,8 +89,8 @@ class Cloud(Shown):
 class Progress(BaseModel):
     """How far a running job is."""
 
-    stage: str
-    fraction: Annotated[float, Field(ge=0, le=1)]
+    stage: str = ""
+    fraction: Annotated[float, Field(description="Of the whole, 0 to 1.")] = 0.0
     message: str = ""
 
 

@@ -79,17 +79,16 @@ class CloudListing(Listing):
     state: Literal["empty", "stored"] | None = None
 
 
-@routes.post(
-    "/v1/clouds",
-    status=201,
-    problems=(
-        PROJECT_NOT_FOUND,
-        UNSUPPORTED_EXTENSION,
-        EMPTY_FILE,
-        CHECKSUM_MISMATCH,
-        STORAGE_UNAVAILABLE,
-    ),
+FILE_PROBLEMS = (
+    PROJECT_NOT_FOUND,
+    UNSUPPORTED_EXTENSION,
+    EMPTY_FILE,
+    CHECKSUM_MISMATCH,
+    STORAGE_UNAVAILABLE,
 )
+
+
+@routes.post("/v1/clouds", status=201, problems=FILE_PROBLEMS)
 async def create_cloud(
     gateway: Gateway,
     caller: Caller,
@@ -98,9 +97,8 @@ async def create_cloud(
 ) -> Reply[Cloud | CloudUpload]:
     """Create a cloud, empty or with its file.
 
-    A JSON body makes an empty cloud (upload its file later). Any other body is the file itself:
-    `curl -T town.laz '…/v1/clouds?name=town.laz'`. It is milled at once; the answer holds the
-    cloud and the job.
+    A JSON body makes an empty cloud (upload its file later). Any other body is the file itself. It
+    is milled at once; the answer holds the cloud and the job.
     """
     if isinstance(body, NewCloud):
         if query.model_fields_set:
@@ -109,6 +107,19 @@ async def create_cloud(
         cloud = await _create_empty(gateway, caller, body)
         headers = {"Location": f"/v1/clouds/{cloud.id}", **etag(cloud.version)}
         return Reply(cloud, headers=headers)
+    made = await _create_with_file(gateway, caller, query, body)
+    return Reply(made, headers={"Location": f"/v1/clouds/{made.cloud.id}"})
+
+
+@routes.put("/v1/clouds", status=201, problems=FILE_PROBLEMS)
+async def upload_cloud(
+    gateway: Gateway, caller: Caller, query: Annotated[FileQuery, Query()], body: Upload
+) -> Reply[CloudUpload]:
+    """Create a cloud with its file, as `curl -T` sends it.
+
+    `curl -T town.laz '…/v1/clouds?name=town.laz'`: the same as a POST of the file. Each call makes
+    a new cloud.
+    """
     made = await _create_with_file(gateway, caller, query, body)
     return Reply(made, headers={"Location": f"/v1/clouds/{made.cloud.id}"})
 

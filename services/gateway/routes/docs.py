@@ -38,6 +38,7 @@ def mount_docs(app: web.Application, routes: Sequence[Route], version: str) -> N
     """Serve the document of these routes and the pages that show it."""
     document = build_document(routes, title="Pointmill", version=version, description=DESCRIPTION)
     app.router.add_get("/openapi.json", _constant(orjson.dumps(document), "application/json"))
+    app.router.add_get("/", _to_docs)
     app.router.add_get("/docs", _file(FOLDER / "index.html"))
     app.router.add_get(PAGE, _constant(problems_page().encode(), "text/html"))
     for name in OWN:
@@ -45,6 +46,10 @@ def mount_docs(app: web.Application, routes: Sequence[Route], version: str) -> N
     for name in ASSETS:
         path = Path(swagger_ui_bundle.swagger_ui_path) / name
         app.router.add_get(f"/docs/assets/{name}", _file(path))
+
+
+async def _to_docs(_request: web.Request) -> web.Response:
+    return web.Response(status=303, headers={"Location": "/docs"})
 
 
 def _constant(body: bytes, media_type: str) -> Any:

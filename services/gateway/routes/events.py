@@ -57,7 +57,7 @@ async def stream_events(
     gateway.metrics.streams.inc()
     try:
         with gateway.live.listener(job_id) as listener:
-            await _Stream(gateway, caller, job_id, int(last), listener, response).run()
+            await _Stream(gateway, caller, job_id, listener, request, response).run(int(last))
     finally:
         gateway.metrics.streams.dec()
     return response
@@ -71,23 +71,25 @@ class _Stream:
         gateway: Gateway,
         caller: Caller,
         job_id: UUID,
-        last: int,
         listener: Listener,
+        request: web.Request,
         response: web.StreamResponse,
     ) -> None:
         self._gateway = gateway
         self._caller = caller
         self._job_id = job_id
-        self._last = last
+        self._last = 0
         self._listener = listener
+        self._request = request
         self._response = response
         self._shown: Progress | None = None
         self._written = time.monotonic()
 
-    async def run(self) -> None:
-        """Write until the job has ended, the client has gone or the time is over."""
+    async def run(self, last: int) -> None:
+        """Write what follows the event `last`, until the job has ended or the time is over."""
+        self._last = last
         until = time.monotonic() + self._gateway.settings.stream_seconds
-        while time.monotonic() < until and not self._gateway.live.closed:
+        while time.monotonic() < until and not self._is_over():
             try:
                 if await self._catch_up():
                     return
@@ -98,13 +100,20 @@ class _Stream:
             if time.monotonic() - self._written > PING_SECONDS:
                 await self._write(": ping\n\n")
 
+    def _is_over(self) -> bool:
+        """Whether we are told to stop, or nobody reads any more."""
+        transport = self._request.transport
+        return self._gateway.live.closed or transport is None or transport.is_closing()
+
     async def _catch_up(self) -> bool:
         """Write what is new; whether the job has ended (or is gone)."""
-        database = self._gateway.database
-        events = await database.rows(
+        # The row before its events: an end that the row shows is then among the events.
+        row = await self._read_job()
+        events = await self._gateway.database.rows(
             "read_job_events", self._caller.workspace, self._job_id, self._last
         )
-        row = await database.row("read_job", self._caller.workspace, self._job_id)
+        if events and events[-1]["type"] in ENDS:
+            row = await self._read_job()
         if row is None:
             return True
         for event in events:
@@ -113,10 +122,12 @@ class _Stream:
             self._shown = None
         job = Job.of(row)
         if job.state in ENDS:
-            # A client that resumes after the last event has seen it all.
             return True
         await self._show_progress(job)
         return False
+
+    async def _read_job(self) -> Row | None:
+        return await self._gateway.database.row("read_job", self._caller.workspace, self._job_id)
 
     async def _show_progress(self, job: Job) -> None:
         heard = self._listener.progress

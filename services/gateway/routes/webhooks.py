@@ -34,7 +34,13 @@ Url = Annotated[
     str,
     StringConstraints(min_length=1, max_length=2000, pattern=r"^[\x21-\x7e]+$"),
     AfterValidator(_check_url),
-    Field(examples=["https://example.org/pointmill"]),
+    Field(
+        json_schema_extra={
+            "format": "uri",
+            "pattern": r"^https?://[a-z0-9.-]+(:[0-9]{1,4})?(/[\x21-\x7e]*)?$",
+        },
+        examples=["https://example.org/pointmill"],
+    ),
 ]
 
 

@@ -19,9 +19,12 @@ async def outbox_is_empty(running: Running) -> bool:
         return bool(await connection.fetchval("select not exists (select from outbox)"))
 
 
-async def test_a_file_becomes_a_cloud_and_a_job_in_one_request(running: Running) -> None:
-    """As `curl -T` sends it: no content type."""
-    answer = await running.api("POST", "/v1/clouds?name=town.laz", data=FILE)
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_a_file_becomes_a_cloud_and_a_job_in_one_request(
+    running: Running, method: str
+) -> None:
+    """As `curl -T` sends it (PUT, no content type) or `curl -X POST -T`."""
+    answer = await running.api(method, "/v1/clouds?name=town.laz", data=FILE)
     assert answer.status == 201
     cloud, job = answer.json["cloud"], answer.json["job"]
     assert answer.headers["Location"] == f"/v1/clouds/{cloud['id']}"

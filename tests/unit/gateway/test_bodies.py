@@ -73,6 +73,17 @@ async def test_a_stalled_upload_is_given_up(client: Client) -> None:
         assert "408" in await first_line(reader)
 
 
+async def test_an_upload_that_only_drips_is_given_up(client: Client) -> None:
+    """Each byte comes in time; all of them together never would."""
+    async with connection(client) as (reader, writer):
+        writer.write(head(FILE, f"{KEY}Content-Length: 1000\r\n"))
+        answer = asyncio.create_task(first_line(reader))
+        while not answer.done():
+            writer.write(b"a")
+            await asyncio.sleep(0.1)
+        assert "408" in answer.result()
+
+
 async def test_a_growing_upload_is_stopped_at_the_limit(client: Client) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(11):
