@@ -63,7 +63,7 @@ class Folder:
         try:
             # Passable for the user PostgreSQL runs as, listable for the owner only.
             self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
-            self.logs.mkdir(exist_ok=True)
+            self.logs.mkdir(mode=0o700, exist_ok=True)
             text = self._file.read_text()
         except FileNotFoundError:
             return

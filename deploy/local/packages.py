@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,28 +46,39 @@ def install(wanted: tuple[str, ...]) -> None:
     absent = missing(wanted)
     if not absent:
         return
-    remedy = f"sudo apt-get install -y {' '.join(absent)}"
-    if shutil.which("apt-get") is None:
-        raise StackError(f"{' and '.join(absent)} must be installed; on Debian: {remedy}")
-    root = _root(remedy)
+    root = become_root(absent)
     print(f"Installing {', '.join(absent)} (apt-get).", flush=True)
     with _no_service_starts(root), _no_cluster(root, absent):
-        _apt(root, absent, remedy)
+        _apt(root, absent)
     _disable(root, absent)
 
 
-def _root(remedy: str) -> list[str]:
-    """The words before a command that make it run as root."""
+def become_root(wanted: tuple[str, ...]) -> list[str]:
+    """The words before a command that make it run as root; a person is asked for the password.
+
+    Raises:
+        StackError: there is no apt or no right to use it; the message is the remedy.
+    """
+    remedy = _remedy(wanted)
+    if shutil.which("apt-get") is None:
+        raise StackError(f"{' and '.join(wanted)} must be installed; on Debian: {remedy}")
     if os.getuid() == 0:
         return []
     sudo = shutil.which("sudo")
-    # -n: a question for a password would hang where nobody is there to answer.
-    if sudo is None or subprocess.run([sudo, "-n", "true"], check=False).returncode != 0:
-        raise StackError(f"this needs root once: {remedy}")
-    return [sudo, "-n"]
+    if sudo is not None:
+        # Without -n it asks for a password, and would hang where nobody is there to answer.
+        if subprocess.run([sudo, "-n", "true"], check=False, capture_output=True).returncode == 0:
+            return [sudo, "-n"]
+        if sys.stdin.isatty() and subprocess.run([sudo, "-v"], check=False).returncode == 0:
+            return [sudo]
+    raise StackError(f"this needs root once: {remedy}")
 
 
-def _apt(root: list[str], names: tuple[str, ...], remedy: str) -> None:
+def _remedy(wanted: tuple[str, ...]) -> str:
+    return f"sudo apt-get install -y {' '.join(wanted)}"
+
+
+def _apt(root: list[str], names: tuple[str, ...]) -> None:
     # A fresh machine's package lists are missing or old; they are fetched when the first try fails.
     with tempfile.TemporaryFile() as output:
         if _apt_get(root, output, "install", *names) == 0:
@@ -77,7 +89,7 @@ def _apt(root: list[str], names: tuple[str, ...], remedy: str) -> None:
         output.seek(0)
         last = output.read().decode(errors="replace").splitlines()[-15:]
     said = "\n".join(f"    {line}" for line in last)
-    raise StackError(f"apt-get could not install {', '.join(names)} ({remedy}):\n{said}")
+    raise StackError(f"apt-get could not install {', '.join(names)} ({_remedy(names)}):\n{said}")
 
 
 def _apt_get(root: list[str], output: IO[bytes], *words: str) -> int:
@@ -131,7 +143,7 @@ def _no_cluster(root: list[str], names: tuple[str, ...]) -> Iterator[None]:
         yield
         return
     # The file belongs to postgresql-common, which creates no cluster; so that one comes first.
-    _apt(root, ("postgresql-common",), "sudo apt-get install -y postgresql-common")
+    _apt(root, ("postgresql-common",))
     before = _CLUSTERS.read_text()
     lines = [line for line in before.splitlines() if "create_main_cluster" not in line]
     _write(root, _CLUSTERS, "\n".join([*lines, "create_main_cluster = false", ""]))

@@ -98,16 +98,22 @@ def _run(command: Sequence[str]) -> None:
         raise StackError(f"this did not work, see above: {' '.join(command)}")
 
 
-def install_servers() -> None:
-    """Install PostgreSQL and RabbitMQ where neither is here nor somewhere else by URL."""
+def missing_servers() -> tuple[str, ...]:
+    """The packages of PostgreSQL and RabbitMQ, as far as neither is here nor elsewhere by URL."""
     wanted: list[str] = []
     if providers.external("DATABASE") is None and providers.postgres() is None:
         wanted += packages.POSTGRES
     if providers.external("AMQP") is None and providers.rabbitmq() is None:
         wanted += packages.RABBITMQ
+    return tuple(wanted)
+
+
+def install_servers() -> None:
+    """Install what of PostgreSQL and RabbitMQ is missing."""
+    wanted = missing_servers()
     if wanted:
         began = time.monotonic()
-        packages.install(tuple(wanted))
+        packages.install(wanted)
         print(f"{', '.join(wanted)}: installed ({time.monotonic() - began:.0f} s).", flush=True)
 
 
@@ -133,7 +139,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
     """Run apt in a process of its own while pip works: each mostly waits for its downloads."""
     servers: subprocess.Popen[bytes] | None = None
     try:
-        if arguments.servers:
+        if arguments.servers and (wanted := missing_servers()):
+            packages.become_root(wanted)  # asks, or refuses, before anything takes time
             again = [sys.executable, "-m", "deploy.local.prepare", "--only-servers"]
             servers = subprocess.Popen(again, cwd=CHECKOUT)
         make_venv()

@@ -131,7 +131,7 @@ def storage_url(folder: Folder) -> tuple[str, str]:
     if external is not None:
         return external.url, f"Objects: external, {external.url}"
     path: Path = folder.path / "objects"
-    path.mkdir(exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     return path.as_uri(), f"Objects: private, {path}"
 
 

@@ -79,7 +79,7 @@ class Sinks:
 
     def __init__(self, folder: Path) -> None:
         """Read what `folder` holds from earlier runs."""
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.mails = Ledger(folder / "mails.jsonl")
         self.webhooks = Ledger(folder / "webhooks.jsonl")
         self.mails.read()

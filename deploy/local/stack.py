@@ -110,7 +110,7 @@ class Stack:
             if self.folder.child(owner) is None:
                 self.folder.port(part)
         scratch = self.folder.path / "scratch"
-        scratch.mkdir(exist_ok=True)
+        scratch.mkdir(mode=0o700, exist_ok=True)
         return Surroundings(
             database={part: database.url(part) for part in SERVICES},
             amqp={part: broker.url(part) for part in SERVICES},
