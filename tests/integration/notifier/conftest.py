@@ -10,7 +10,8 @@ from shared.bus import Bus
 from shared.topology import EVENTS
 from tests.fixtures.broker import Broker
 from tests.fixtures.database import Database
-from tests.integration.notifier.stage import Mailbox, Receiver, Stage, until
+from tests.integration.notifier.receivers import Mailbox, Receiver, until
+from tests.integration.notifier.stage import Stage
 
 
 @pytest.fixture

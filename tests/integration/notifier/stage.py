@@ -1,4 +1,4 @@
-"""A stage for the notifier: its database and broker, receivers that keep what they get, its process."""
+"""A stage for the notifier: everything around it, and its process."""
 
 import asyncio
 import base64
@@ -8,124 +8,21 @@ import secrets
 import signal
 import socket
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from email import message_from_bytes, policy
-from email.message import EmailMessage
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import aiohttp
-import pytest
-from aiohttp import web
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from shared.bus import Bus, Outgoing
 from tests.fixtures.broker import Broker
 from tests.fixtures.database import Database
+from tests.integration.notifier.receivers import Mailbox, Receiver, until
 
 CHECKOUT = Path(__file__).parents[3]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """How the receiver answers once."""
-
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    text: str = ""
-    seconds: float = 0
-
-
-@dataclass(frozen=True)
-class Call:
-    """A webhook that arrived."""
-
-    path: str
-    headers: dict[str, str]
-    body: str
-    at: float
-
-    @property
-    def event(self) -> str:
-        return self.headers["webhook-id"]
-
-
-class Receiver:
-    """Takes webhooks; answers each path from its script, then always with the script's last answer."""
-
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.scripts: dict[str, list[Answer]] = {}
-        self.port = 0
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    def at(self, path: str) -> list[Call]:
-        return [call for call in self.calls if call.path == path]
-
-    async def handle(self, request: web.Request) -> web.Response:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        body = await request.text()
-        self.calls.append(Call(request.path, headers, body, time.monotonic()))
-        script = self.scripts.get(request.path, [Answer()])
-        answer = script.pop(0) if len(script) > 1 else script[0]
-        await asyncio.sleep(answer.seconds)
-        return web.Response(status=answer.status, headers=answer.headers, text=answer.text)
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator["Receiver"]:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.port)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        try:
-            yield self
-        finally:
-            await runner.cleanup()
-
-
-class Mailbox:
-    """Takes mails; answers from `replies` first, then accepts."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.replies: list[str] = []
-        self.port = 0
-
-    @property
-    def events(self) -> list[str]:
-        return [mail["X-Pointmill-Event"] for mail in self.mails]
-
-    # The name is aiosmtpd's.
-    async def handle_DATA(  # noqa: N802
-        self, _server: SMTP, _session: Session, envelope: Envelope
-    ) -> str:
-        reply = self.replies.pop(0) if self.replies else "250 OK"
-        if reply.startswith("2"):
-            parsed = message_from_bytes(envelope.original_content or b"", policy=policy.default)
-            self.mails.append(parsed)
-        return reply
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator["Mailbox"]:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: SMTP(self, enable_SMTPUTF8=True, hostname="mail.test"), "127.0.0.1", self.port
-        )
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            await server.wait_closed()
 
 
 @dataclass(frozen=True)
@@ -166,6 +63,11 @@ class NotifierProcess:
         self.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):
             return await self.process.wait()
+
+    async def kill(self) -> None:
+        """Kill it, whatever it is doing."""
+        self.process.kill()
+        await self.process.wait()
 
     async def killed(self) -> None:
         """Wait until a failpoint has killed it."""
@@ -331,23 +233,3 @@ class Stage:
                       extract(epoch from next_at - now())::float8 as pause
                from deliveries order by channel, created_at"""
         )
-
-
-def body(mail: EmailMessage, kind: str) -> str:
-    """The text of a mail, `plain` or `html`."""
-    part = mail.get_body((kind,))
-    assert part is not None
-    return str(part.get_content())
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:
-    """Wait until the condition holds."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                answer = condition()
-                if answer if isinstance(answer, bool) else await answer:
-                    return
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        pytest.fail(f"It did not happen within {seconds} s.")

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import signal
 import sys
 
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.integration.notifier.stage import CHECKOUT, Answer, Stage, body, until
+from tests.integration.notifier.receivers import Answer, body, until
+from tests.integration.notifier.stage import CHECKOUT, Stage
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """The example of the Standard Webhooks specification."""
@@ -121,11 +123,12 @@ async def test_a_slow_endpoint_delays_no_other(stage: Stage) -> None:
     await stage.add_webhook("/quick")
     stage.receiver.scripts["/slow"] = [Answer(seconds=60)]
     ends = [await stage.end_job() for _ in range(20)]
-    async with stage.notifier(lease_seconds=60):
+    async with stage.notifier(lease_seconds=60) as notifier:
         await stage.tell(*ends)
         await until(lambda: len(stage.receiver.at("/quick")) == 20, 5)
         await until(lambda: len(stage.mailbox.mails) == 20, 5)
         assert len(stage.receiver.at("/slow")) == 2  # and the other eighteen wait for these
+        await notifier.kill()
 
 
 async def test_an_answer_of_410_disables_the_webhook_and_ends_what_waits_for_it(
@@ -215,6 +218,41 @@ async def test_a_notifier_killed_on_the_way_tells_each_receiver_of_one_event_onl
     assert len({mail["Message-ID"] for mail in stage.mailbox.mails}) == 1
     assert len(stage.mailbox.mails) <= (2 if repeated else 1)
     assert len(stage.receiver.calls) + len(stage.mailbox.mails) >= (3 if repeated else 2)
+
+
+async def test_a_notifier_that_was_frozen_and_overtaken_has_no_say(stage: Stage) -> None:
+    webhook = await stage.add_webhook("/hook")
+    await stage.run("update members set notify_by_mail = false")
+    stage.receiver.scripts["/hook"] = [Answer(500, seconds=1), Answer()]
+    end = await stage.end_job()
+    async with stage.notifier(lease_seconds=3) as frozen:
+        await stage.tell(end)
+        await until(lambda: len(stage.receiver.calls) == 1)
+        frozen.process.send_signal(signal.SIGSTOP)
+        async with stage.notifier(lease_seconds=3):
+            await stage.settled(1)
+            frozen.process.send_signal(signal.SIGCONT)
+            await until(lambda: "delivery_overtaken" in frozen.log.read_text())
+    delivery = (await stage.deliveries())[0]
+    assert delivery["recipient"] == str(webhook)
+    assert (delivery["state"], delivery["tries"]) == ("sent", 2)
+    assert {call.event for call in stage.receiver.calls} == {end.event}
+
+
+async def test_what_was_sent_while_the_database_went_away_is_not_sent_again(stage: Stage) -> None:
+    await stage.add_webhook("/hook")
+    stage.receiver.scripts["/hook"] = [Answer(seconds=1.5)]
+    end = await stage.end_job()
+    async with stage.notifier(lease_seconds=60):
+        await stage.tell(end)
+        await until(lambda: len(stage.receiver.calls) == 1)
+        # Stopped, not killed: the tests' server would forget its last commits.
+        stage.database.servers.stop("postgres")
+        await asyncio.sleep(2)
+        await stage.database.servers.start_postgres()
+        await stage.settled(2)
+    assert [call.event for call in stage.receiver.calls] == [end.event]
+    assert [delivery["tries"] for delivery in await stage.deliveries()] == [1, 1]
 
 
 async def test_told_to_stop_it_lets_what_is_being_sent_end(stage: Stage) -> None:
