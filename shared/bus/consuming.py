@@ -67,7 +67,14 @@ class Consumer:
         `Unreadable`; kept and tried again when something is `Unavailable`; given back, up to the
         queue's delivery limit, after any other exception (a bug: it is logged).
         """
-        await self._for_ever(queue, lambda: self._consume_once(queue, handle, prefetch))
+        tasks: set[asyncio.Task[None]] = set()
+
+        def start(message: AbstractIncomingMessage) -> None:
+            task = asyncio.create_task(_settle(message, handle), name=f"handle {queue}")
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        await self._for_ever(queue, lambda: self._consume_once(queue, start, tasks, prefetch))
 
     async def listen(
         self,
@@ -103,14 +110,13 @@ class Consumer:
             self._healthy[name] = False
             await pause_before_reconnect()
 
-    async def _consume_once(self, name: str, handle: Handler, prefetch: int) -> None:
-        tasks: set[asyncio.Task[None]] = set()
-
-        def start(message: AbstractIncomingMessage) -> None:
-            task = asyncio.create_task(_settle(message, handle), name=f"handle {name}")
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
+    async def _consume_once(
+        self,
+        name: str,
+        start: Callable[[AbstractIncomingMessage], None],
+        tasks: set["asyncio.Task[None]"],
+        prefetch: int,
+    ) -> None:
         async with open_channel(self._link, prefetch) as channel:
             queue = await channel.declare_queue(name, passive=True)
             tag = await queue.consume(_as_callback(start))
@@ -119,8 +125,9 @@ class Consumer:
                 while True:
                     await _wait_for_end(channel, WATCH_SECONDS)
                     await _check_alive(channel, name, tag)
-            finally:
-                # Stop the flow, let what has begun end; the rest goes back when the channel closes.
+            except asyncio.CancelledError:
+                # Told to leave: stop the flow, let what has begun end and be settled; the rest goes
+                # back when the channel closes. (When only the channel is lost they simply go on.)
                 with suppress(BrokerUnavailable):
                     async with broker_errors(), asyncio.timeout(RPC_SECONDS):
                         await queue.cancel(tag)
@@ -128,6 +135,7 @@ class Consumer:
                     await asyncio.wait(tasks, timeout=GRACE_SECONDS)
                 for task in tasks:
                     task.cancel()
+                raise
 
     async def _listen_once(
         self,
@@ -190,7 +198,9 @@ async def _wait_for_end(channel: AbstractChannel, seconds: float) -> None:
     Raises:
         BrokerUnavailable: the channel has closed before.
     """
-    done, _ = await asyncio.wait({asyncio.ensure_future(channel.closed())}, timeout=seconds)
+    closed = asyncio.ensure_future(channel.closed())
+    done, _ = await asyncio.wait({closed}, timeout=seconds)
+    closed.cancel()  # one left behind every few seconds would be a leak
     if done:
         raise BrokerUnavailable("The channel was closed by the broker.")
 

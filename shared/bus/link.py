@@ -63,7 +63,7 @@ class Link:
     @property
     def connected(self) -> bool:
         """Whether there is a connection right now."""
-        return self._connection is not None and not self._connection.is_closed
+        return self._connection is not None and self._connection.connected.is_set()
 
     async def connection(self) -> AbstractConnection:
         """The connection; waits for it.
@@ -99,12 +99,16 @@ class Link:
             timeout=RPC_SECONDS,
             client_properties={"connection_name": self._name},
         )
+        # A plain connection's own `closed()` never ends when the broker or the network closes it
+        # (aio-pika 10.2.1); its callbacks are called in every case.
+        ended = asyncio.Event()
+        connection.close_callbacks.add(lambda *_: ended.set())
         try:
             async with self._changed:
                 self._connection = connection
                 self._changed.notify_all()
             logger.info("broker_connected", link=self._name)
-            await connection.closed()
+            await ended.wait()
         finally:
             self._connection = None
             await _close(connection)
