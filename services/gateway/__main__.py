@@ -2,23 +2,16 @@
 
 import sys
 
-from pydantic import ValidationError
-
 from services.gateway.app import serve
 from services.gateway.settings import Settings
 from shared.process import run_service
+from shared.settings import read_settings
 
 
 def main() -> int:
-    """Read the environment and serve; the exit status."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for item in error.errors(include_input=False, include_url=False):
-            name = "_".join(["GATEWAY", *(str(part).upper() for part in item["loc"])])
-            sys.stderr.write(f"{name}: {item['msg']}\n")
-        return 2
-    return run_service("gateway", lambda: serve(settings))
+    """Run the gateway until SIGTERM; the exit status."""
+    settings = read_settings(Settings)
+    return run_service("gateway", lambda: serve(settings), settings.log_level)
 
 
 if __name__ == "__main__":

@@ -29,3 +29,4 @@ class Settings(BaseSettings):
     shutdown_seconds: Annotated[
         float, Field(ge=0, description="How long requests in hand may take when told to stop.")
     ] = 20.0
+    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"

@@ -115,7 +115,7 @@ async def create_cloud(
 async def upload_cloud(
     gateway: Gateway, caller: Caller, query: Annotated[FileQuery, Query()], body: Upload
 ) -> Reply[CloudUpload]:
-    """Create a cloud with its file, as `curl -T` sends it.
+    """Create a cloud with its file, as curl -T sends it.
 
     `curl -T town.laz '…/v1/clouds?name=town.laz'`: the same as a POST of the file. Each call makes
     a new cloud.

@@ -34,7 +34,11 @@ from shared.messages.work import CancelAskedV1
 
 routes = Routes("jobs")
 ROUTE = "POST /v1/jobs"
-KindName = Annotated[str, StringConstraints(max_length=100, pattern=r"^[a-z][a-z0-9._]*$")]
+KindName = Annotated[
+    str,
+    StringConstraints(max_length=100, pattern=r"^[a-z][a-z0-9._]*$"),
+    Field(examples=["demo.print"]),
+]
 
 
 class NewJob(Order):
@@ -156,7 +160,10 @@ async def cancel_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
 
 @routes.post("/v1/jobs/{job_id}/retry", status=202, problems=(JOB_NOT_FOUND, JOB_NOT_RETRYABLE))
 async def retry_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Reply[Job]:
-    """Do a job that failed or was cancelled again, as a new job that names it in `retry_of`."""
+    """Do a job that failed or was cancelled again.
+
+    It is a new job that names the old one in `retry_of`.
+    """
     row = await gateway.database.row(
         "retry_job", caller.workspace, job_id, caller.principal, caller.trace
     )

@@ -55,7 +55,10 @@ async def list_job_products(gateway: Gateway, caller: Caller, job_id: UUID) -> P
 async def download_cloud_product(
     gateway: Gateway, caller: Caller, request: web.Request, cloud_id: UUID, name: ProductName
 ) -> web.StreamResponse:
-    """Download the latest product of this name; byte ranges and `If-None-Match` are honoured."""
+    """Download the latest product of this name.
+
+    Byte ranges and `If-None-Match` are honoured.
+    """
     cloud = await gateway.database.row("read_cloud", caller.workspace, cloud_id)
     if cloud is None:
         raise Problem(CLOUD_NOT_FOUND)
@@ -73,7 +76,10 @@ async def download_cloud_product(
 async def download_job_product(
     gateway: Gateway, caller: Caller, request: web.Request, job_id: UUID, name: ProductName
 ) -> web.StreamResponse:
-    """Download a product of a job; byte ranges and `If-None-Match` are honoured."""
+    """Download a product of a job.
+
+    Byte ranges and `If-None-Match` are honoured.
+    """
     if await gateway.database.row("read_job", caller.workspace, job_id) is None:
         raise Problem(JOB_NOT_FOUND)
     rows = await gateway.database.rows("read_job_products", caller.workspace, job_id)
