@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import aio_pika
+
 from tests.fixtures.processors import Bench, eventually
 
 
@@ -21,14 +23,17 @@ async def test_a_job_whose_doorbell_was_lost_is_found_by_the_poll(bench: Bench) 
 async def test_the_end_of_a_job_reaches_the_notifiers_queue(bench: Bench) -> None:
     job = await bench.order("demo.print")
     async with bench.processor():
-        await bench.until(job, "succeeded")
 
-        async def told() -> bool:
-            left = await bench.rows("select 1 from outbox where service = 'processor'")
-            queue = await bench.broker.api("GET", f"queues/{bench.broker.path}/notifier.events")
-            return not left and queue.json().get("messages") == 1
+        async def told() -> aio_pika.abc.AbstractIncomingMessage | None:
+            async with await aio_pika.connect(bench.broker.url("notifier")) as connection:
+                channel = await connection.channel()
+                queue = await channel.declare_queue("notifier.events", passive=True)
+                return await queue.get(no_ack=True, fail=False)
 
-        await eventually(told)
+        message = await eventually(told)
+    assert message.correlation_id == str(job)
+    assert message.type == "pointmill.job.succeeded.v1"
+    assert message.user_id == "processor"
 
 
 async def test_a_running_job_is_cancelled_and_its_process_is_gone(bench: Bench) -> None:
@@ -62,8 +67,9 @@ async def test_a_refusal_fails_the_job_at_once_with_its_own_code(bench: Bench) -
 
 
 async def test_a_bug_is_retried_and_then_fails_visibly(bench: Bench) -> None:
-    job = await bench.order("demo.sleep", {"seconds": 0, "ending": "error"})
     async with bench.processor():
+        await eventually(lambda: bench.rows("select 1 from kinds"))  # its short backoff is known
+        job = await bench.order("demo.sleep", {"seconds": 0, "ending": "error"})
         row = await bench.until(job, "failed")
     assert row["attempt"] == 3
     assert '"task_error"' in str(row["error"])

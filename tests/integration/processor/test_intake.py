@@ -1,0 +1,157 @@
+"""Requests of other services: proved sender, one job per request, always an answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aio_pika
+import orjson
+import pytest
+
+from services.processor.intake import job_id_of
+from shared import topology
+from sql.bootstrap import DEFAULT_WORKSPACE
+from tests.fixtures.processors import Bench, eventually
+
+
+@dataclass
+class Planner:
+    """Another internal service, with its own user: publishes requests, hears answers."""
+
+    channel: aio_pika.abc.AbstractChannel
+    answers: list[dict[str, Any]] = field(default_factory=list)
+
+    async def ask(
+        self,
+        request_id: str,
+        kind: str = "demo.print",
+        *,
+        user: str | None = "planner",
+        **data: Any,
+    ) -> None:
+        body = {
+            "specversion": "1.0",
+            "id": request_id,
+            "source": "/survey/planner",
+            "type": data.pop("type", "pointmill.job.requested.v1"),
+            "data": {"kind": kind, **data},
+        }
+        exchange = await self.channel.get_exchange(topology.REQUESTS, ensure=False)
+        await exchange.publish(
+            aio_pika.Message(orjson.dumps(body), user_id=user), f"request.{kind.replace('.', '_')}"
+        )
+
+    async def answer(self, request_id: str, count: int = 1) -> dict[str, Any]:
+        async def look() -> list[dict[str, Any]]:
+            found = [answer for answer in self.answers if answer.get("subject") == request_id]
+            return found if len(found) >= count else []
+
+        return (await eventually(look))[-1]
+
+
+@asynccontextmanager
+async def planner(bench: Bench) -> AsyncIterator[Planner]:
+    url = await bench.broker.add_user(
+        "planner",
+        r"^planner\..*$",
+        r"^(pointmill\.requests|planner\..*)$",
+        r"^(pointmill\.events|planner\..*)$",
+    )
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel(on_return_raises=True)
+        found = Planner(channel)
+        queue = await channel.declare_queue("planner.answers", exclusive=True)
+        for what in ("accepted", "rejected"):
+            await queue.bind(topology.EVENTS, f"*.job.*.{what}")
+
+        async def hear(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            found.answers.append(orjson.loads(message.body))
+
+        await queue.consume(hear, no_ack=True)
+        yield found
+
+
+@pytest.fixture
+async def known(bench: Bench) -> Bench:
+    """The planner may ask for every kind but demo.sleep, in the default workspace."""
+    await bench.rows(
+        "insert into senders (user_id, workspace_id, kinds) values ('planner', $1, $2) returning 1",
+        DEFAULT_WORKSPACE,
+        ["demo.print", "file.checksum", "no.such"],
+    )
+    return bench
+
+
+async def test_a_request_becomes_one_job_however_often_it_is_sent(known: Bench) -> None:
+    async with known.processor(), planner(known) as asker:
+        for _ in range(3):
+            await asker.ask("order-1", params={"first": "x"})
+        answer = await asker.answer("order-1", count=3)
+        assert answer["type"] == "pointmill.job.accepted.v1"
+        jobs = await known.rows("select id, requested_by, params::text from jobs")
+        assert len(jobs) == 1
+        assert str(jobs[0]["id"]) == answer["data"]["job_id"]
+        assert jobs[0]["requested_by"] == "service:planner"
+        await known.until(jobs[0]["id"], "succeeded")
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "field_"),
+    [
+        ({"kind": "no.such"}, "unknown_kind", "data.kind"),
+        ({"kind": "demo.sleep"}, "kind_not_allowed", "data.kind"),
+        ({"params": {"first": 3}}, "invalid_params", "data.params.first"),
+        ({"params": {"third": "x"}}, "invalid_params", "data.params"),
+        ({"kind": "file.checksum"}, "cloud_missing", "data.cloud_id"),
+        (
+            {"kind": "file.checksum", "cloud_id": str(DEFAULT_WORKSPACE)},
+            "unknown_cloud",
+            "data.cloud_id",
+        ),
+        ({"priority": 10_000}, "invalid_data", "data"),
+        ({"type": "pointmill.job.requested.v9"}, "unsupported_version", "data"),
+    ],
+)
+async def test_a_request_that_makes_no_job_is_answered_with_the_field_at_fault(
+    known: Bench, request_: dict[str, Any], code: str, field_: str
+) -> None:
+    async with known.processor(), planner(known) as asker:
+        await eventually(lambda: known.rows("select 1 from kinds"))
+        await asker.ask("order-2", **request_)
+        answer = await asker.answer("order-2")
+    assert answer["type"] == "pointmill.job.rejected.v1"
+    assert answer["data"]["code"] == code
+    assert answer["data"]["errors"][0]["field"] == field_
+    assert await known.rows("select 1 from jobs") == []
+
+
+async def test_a_sender_without_a_workspace_is_told_so(bench: Bench) -> None:
+    async with bench.processor(), planner(bench) as asker:
+        await asker.ask("order-3")
+        assert (await asker.answer("order-3"))["data"]["code"] == "unknown_sender"
+
+
+async def test_a_sender_cannot_speak_for_another(known: Bench) -> None:
+    async with planner(known) as asker:
+        with pytest.raises(aio_pika.exceptions.ChannelClosed, match="user_id"):
+            await asker.ask("order-4", user="gateway")
+
+
+async def test_a_request_without_a_proved_sender_goes_to_the_dead_letters(known: Bench) -> None:
+    async with known.processor(), planner(known) as asker:
+        await asker.ask("order-5", user=None)
+
+        async def dead() -> Any:
+            async with await aio_pika.connect(known.broker.url("pointmill")) as connection:
+                channel = await connection.channel()
+                queue = await channel.declare_queue("processor.dead", passive=True)
+                return await queue.get(no_ack=True, fail=False)
+
+        assert await eventually(dead)
+    assert await known.rows("select 1 from jobs") == []
+
+
+async def test_two_senders_with_the_same_request_id_get_two_jobs() -> None:
+    assert job_id_of("a", "1") == job_id_of("a", "1")
+    assert len({job_id_of("a", "1"), job_id_of("b", "1"), job_id_of("a", "2")}) == 3
