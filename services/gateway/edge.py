@@ -153,6 +153,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     request_id = request.get(REQUEST_ID)
     if request_id is not None:
         headers["X-Request-Id"] = request_id
+    # Which library answers, and of what age, is nobody's business.
+    headers["Server"] = "pointmill"
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
     if "Cache-Control" not in headers:

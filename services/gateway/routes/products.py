@@ -91,10 +91,11 @@ def _download(rows: Sequence[Row], name: str, stem: str) -> Download:
     if row is None:
         known = ", ".join(row["name"] for row in rows) or "none"
         raise Problem(PRODUCT_NOT_FOUND, f"There is no product {name}; there are: {known}.")
+    base = PurePosixPath(row["object"]).name
     return Download(
         key=row["object"],
         size=row["bytes"],
         etag=f'"{row["sha256"]}"',
         media_type=row["media_type"],
-        file_name=f"{stem}.{PurePosixPath(row['object']).name}",
+        file_name=base if base.startswith(f"{stem}.") else f"{stem}.{base}",
     )

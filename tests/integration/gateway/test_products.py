@@ -24,8 +24,8 @@ async def milled(running: Running) -> dict[str, Any]:
     job = await running.claim()
     assert str(job["id"]) == made["job"]["id"]
     products = []
-    for name, suffix in (("copc", "laz"), ("info", "json")):
-        key = f"{job['workspace_id']}/jobs/{job['id']}/1/{name}.{suffix}"
+    for name, base in (("copc", "Straße 1.copc.laz"), ("info", "info.json")):
+        key = f"{job['workspace_id']}/jobs/{job['id']}/1/{base}"
         await running.gateway.store.create(key, content())
         products.append(
             {
@@ -72,7 +72,10 @@ async def test_a_download_is_a_file_with_a_name_and_a_tag(running: Running, plac
     disposition = answer.headers["Content-Disposition"]
     assert disposition.startswith("attachment; filename=")
     if "/clouds/" in place:
-        assert "filename*=UTF-8''Stra%C3%9Fe%201.copc.laz" in disposition
+        assert disposition.endswith("filename*=UTF-8''Stra%C3%9Fe%201.copc.laz")
+        info = await running.api("HEAD", f"{place}/info")
+        named = info.headers["Content-Disposition"]
+        assert named.endswith("filename*=UTF-8''Stra%C3%9Fe%201.info.json")
     head = await running.api("HEAD", f"{place}/copc")
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Content-Length"] == str(len(BYTES))

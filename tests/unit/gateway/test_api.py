@@ -32,6 +32,7 @@ async def test_a_good_request_gets_the_typed_answer_and_its_headers(client: Clie
         assert response.status == 201
         assert response.headers["Location"] == f"/samples/{UUID(int=7)}"
         assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Server"] == "pointmill"
         assert len(response.headers["X-Request-Id"]) == 16
         assert await response.json() == {"id": str(UUID(int=7)), "name": "a", "size": 2.0}
 
