@@ -36,6 +36,7 @@ class Command:
         marker: a word of the running child's command line, by which it is known again.
         account: run as this user; None is the caller.
         stop_signal: what asks the child to stop in an orderly way.
+        stop_seconds: how long it may take about it before it is killed.
         parent_death_signal: sent to the child when the thread that started it ends, so that
             nothing outlives a killed test run; None lets the child outlive its parent.
     """
@@ -46,6 +47,7 @@ class Command:
     marker: str
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 10.0
     parent_death_signal: str | None = None
 
     @property
@@ -64,6 +66,7 @@ class Child:
         started: ticks since boot at which it started, from /proc.
         marker: see `Command`.
         stop_signal: see `Command`.
+        stop_seconds: see `Command`.
         digest: of the command that started it.
     """
 
@@ -71,6 +74,7 @@ class Child:
     started: int
     marker: str
     stop_signal: int
+    stop_seconds: float
     digest: str
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
 
@@ -93,6 +97,7 @@ def start(command: Command, log: Path) -> Child:
         started=_started(process.pid),
         marker=command.marker,
         stop_signal=command.stop_signal,
+        stop_seconds=command.stop_seconds,
         digest=command.digest,
         process=process,
     )
@@ -158,12 +163,14 @@ def send_all(child: Child, number: signal.Signals) -> None:
         os.killpg(child.pid, number)
 
 
-def stop(stopping: Iterable[Child], grace: float = 10.0) -> None:
-    """Ask all to stop, wait up to `grace` seconds altogether, then kill those that did not."""
-    asked = list(stopping)
+def stop(stopping: Iterable[Child]) -> None:
+    """Ask all to stop at the same time, and kill each that has not after its own time."""
+    asked = sorted(stopping, key=lambda child: child.stop_seconds)
+    began = time.monotonic()
     for child in asked:
         send(child, signal.Signals(child.stop_signal))
-    kill(wait_gone(asked, grace))
+    for child in asked:
+        kill(wait_gone([child], began + child.stop_seconds - time.monotonic()))
 
 
 def kill(killing: Iterable[Child]) -> None:

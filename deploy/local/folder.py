@@ -20,7 +20,7 @@ from deploy.local.errors import StackError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _VERSION = 1
-_CHILD_FIELDS = ("pid", "started", "marker", "stop_signal", "digest")
+_CHILD_FIELDS = ("pid", "started", "marker", "stop_signal", "stop_seconds", "digest")
 
 
 @dataclass

@@ -56,6 +56,7 @@ def start(folder: Folder, server: Postgres, options: Options) -> Child:
         marker=str(data),
         account=account,
         stop_signal=signal.SIGINT,  # "roll back what runs, write everything, stop"
+        stop_seconds=20,
         parent_death_signal=options.parent_death_signal,
     )
     return children.start(command, folder.log(PART))

@@ -107,6 +107,9 @@ def start(folder: Folder, server: RabbitMQ, options: Options) -> Child:
         env=environment,
         cwd=home,
         marker="beam",
+        # Within milliseconds its queues are closed; then the management plugin waits five seconds
+        # for nothing. Queues survive a kill at any moment anyway.
+        stop_seconds=2.5,
         parent_death_signal=options.parent_death_signal,
     )
     return children.start(command, folder.log(PART))

@@ -96,6 +96,8 @@ def command(
         env={**machine, **variables(part, around), **(extra or {})},
         cwd=CHECKOUT,
         marker=module,
+        # Longer than the 20 s that a service gives its running jobs and requests.
+        stop_seconds=30,
         parent_death_signal=parent_death_signal,
     )
 

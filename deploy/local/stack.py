@@ -18,8 +18,6 @@ from deploy.local.services import SERVICES, SINKS, SINKS_SMTP, Surroundings
 from deploy.local.web import call
 
 READY_SECONDS = 60.0
-# Longer than the 20 s that a service gives its running jobs and requests.
-_DRAIN_SECONDS = 30.0
 _PARTS = (postgres.PART, rabbitmq.EPMD, rabbitmq.PART, SINKS, *SERVICES)
 
 
@@ -125,7 +123,7 @@ class Stack:
         running = self.folder.child(part)
         if running is not None and running.digest != command.digest:
             print(f"{part}: restarted, its settings changed")
-            children.stop([running], _DRAIN_SECONDS)
+            children.stop([running])
         self._keep(part, lambda: children.start(command, self.folder.log(part)))
 
     def _wait_ready(self, part: str, around: Surroundings) -> None:
@@ -185,16 +183,12 @@ class Stack:
 
     def _stop(self, parts: list[str]) -> None:
         """Stop the services before the servers they use, so that they can say goodbye."""
-        servers = {postgres.PART, rabbitmq.PART}
-        self._stop_together([part for part in parts if part in {*SERVICES, SINKS}], _DRAIN_SECONDS)
-        self._stop_together([part for part in parts if part in servers], 15)
-        self._stop_together([part for part in parts if part == rabbitmq.EPMD], 5)
-
-    def _stop_together(self, parts: list[str], grace: float) -> None:
-        running = {part: child for part in parts if (child := self.folder.child(part)) is not None}
-        children.stop(running.values(), grace)
-        for part in parts:
-            self.folder.forget(part)
+        for together in ({SINKS, *SERVICES}, {postgres.PART, rabbitmq.PART}, {rabbitmq.EPMD}):
+            stopping = [part for part in parts if part in together]
+            running = [self.folder.child(part) for part in stopping]
+            children.stop(child for child in running if child is not None)
+            for part in stopping:
+                self.folder.forget(part)
 
     def status(self) -> list[Row]:
         """How each part is."""

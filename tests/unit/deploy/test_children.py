@@ -20,9 +20,10 @@ IGNORES_SIGTERM = (
 )
 
 
-def python(code: str) -> Command:
+def python(code: str, stop_seconds: float = 5) -> Command:
     argv = [sys.executable, "-c", code]
-    return Command(argv, env=dict(os.environ), cwd=Path("/"), marker=sys.executable)
+    marker, cwd = sys.executable, Path("/")
+    return Command(argv, dict(os.environ), cwd, marker, stop_seconds=stop_seconds)
 
 
 @pytest.fixture
@@ -58,10 +59,10 @@ def test_another_process_under_the_same_id_is_not_taken_for_it(
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(log: Path) -> None:
-    child = children.start(python(IGNORES_SIGTERM), log)
+    child = children.start(python(IGNORES_SIGTERM, stop_seconds=0.2), log)
     while "ready" not in log.read_text():
         time.sleep(0.01)
-    children.stop([child], grace=0.2)
+    children.stop([child])
     assert not children.is_running(child)
 
 
@@ -80,6 +81,20 @@ def test_a_tied_child_dies_with_its_parent(tmp_path: Path) -> None:
     while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < deadline, "the child outlived its parent"
         time.sleep(0.02)
+
+
+def test_a_stubborn_child_does_not_shorten_the_time_of_another(log: Path) -> None:
+    slow = (
+        "import signal, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), exit(7)));"
+    )
+    slow += "print('ready', flush=True); time.sleep(60)"
+    patient = children.start(python(slow, stop_seconds=5), log)
+    stubborn = children.start(python(IGNORES_SIGTERM, stop_seconds=0.2), log)
+    while log.read_text().count("ready") < 2:
+        time.sleep(0.01)
+    children.stop([stubborn, patient])
+    assert patient.process is not None
+    assert patient.process.returncode == 7
 
 
 def test_output_is_appended_and_a_large_log_is_set_aside(log: Path) -> None:

@@ -26,7 +26,7 @@ def opened(path: Path) -> Folder:
 def test_secrets_ports_and_children_are_the_same_after_reopening(tmp_path: Path) -> None:
     first = opened(tmp_path / "state")
     secret, port = first.secret("key"), first.port("gateway")
-    first.keep("gateway", Child(os.getpid(), 1, "python", signal.SIGTERM, "digest"))
+    first.keep("gateway", Child(os.getpid(), 1, "python", signal.SIGTERM, 5, "digest"))
     second = opened(tmp_path / "state")
     assert (second.secret("key"), second.port("gateway")) == (secret, port)
     assert second.notes.children == first.notes.children
