@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -96,6 +97,23 @@ async def test_a_bucket_that_gives_nothing_ends_in_an_error(
     with pytest.raises(StorageUnavailable):
         await hasty.download("x", tmp_path / "copy")
     assert names_in(tmp_path) == []
+
+
+async def test_a_read_that_breaks_often_goes_on_while_it_gets_further(
+    filled: GcsStore, strict: StrictGcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each break takes a twentieth of a second, all of them more than the patience.
+    reader = await GcsStore.open(BUCKET, PREFIX, replace(HASTY, without_progress=1.2))
+    strict.script.fail("media", *[Fault(cut_after=60_000)] * 40)
+    assert await gathered(reader.read("x")) == DATA
+    await reader.close()
+
+
+async def test_bytes_beyond_the_range_are_not_passed_on(
+    filled: GcsStore, strict: StrictGcs
+) -> None:
+    strict.script.fail("media", Fault(more=10))
+    assert await gathered(filled.read("x", start=5, end=50)) == DATA[5:50]
 
 
 async def test_an_object_that_vanishes_after_it_was_looked_up_is_missing(
