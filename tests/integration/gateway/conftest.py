@@ -21,6 +21,7 @@ from shared.process import Supervisor
 from sql.bootstrap import bootstrap
 from tests.fixtures.broker import Broker
 from tests.fixtures.database import Database
+from tests.integration.gateway.contract import Contract
 
 OTHER_WORKSPACE = uuid.UUID("00000000-0000-7000-8000-0000000000ff")
 KINDS = {
@@ -56,6 +57,7 @@ class Api:
     session: aiohttp.ClientSession
     base: str
     key: str | None
+    contract: Contract | None = None
 
     async def __call__(
         self,
@@ -70,7 +72,11 @@ class Api:
         async with self.session.request(
             method, self.base + path, data=data, headers={**given, **(headers or {})}, **options
         ) as response:
-            return Answer(response.status, response.headers, await response.read())
+            answer = Answer(response.status, response.headers, await response.read())
+        if self.contract is not None:
+            media_type = answer.headers.get("Content-Type", "")
+            self.contract.check(method, path, answer.status, media_type, answer.body)
+        return answer
 
     async def make(self, path: str, **fields: Any) -> Any:
         answer = await self("POST", path, json=fields)
@@ -130,8 +136,11 @@ async def running(
         await server.start_server(auto_decompress=False, access_log=None)
         async with aiohttp.ClientSession() as session:
             base = f"http://{server.host}:{server.port}"
+            document = await Api(session, base, None)("GET", "/openapi.json")
+            contract = Contract(document.json)
             api, other, nobody = (
-                Api(session, base, key) for key in (module_database.api_key, other_key, None)
+                Api(session, base, key, contract)
+                for key in (module_database.api_key, other_key, None)
             )
             yield Running(gateway, api, other, nobody, module_database, storage)
         gateway.live.close()
