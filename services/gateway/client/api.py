@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -215,7 +216,10 @@ def _what_broke(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return f"could not be trusted: {error}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot be reached ({error.os_error.strerror or error.os_error})"
+        cause = error.os_error
+        # asyncio puts its own words and the address in the place of what the kernel says.
+        known = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
+        return f"cannot be reached ({known})"
     if isinstance(error, TimeoutError):
         return "did not answer in time"
     return "broke the connection"

@@ -204,8 +204,10 @@ def show_products(console: Console, cloud_id: str, products: Sequence[Document])
         table.add_row(plain(product["name"]), size(product["bytes"]), plain(product["media_type"]))
     console.print(table)
     console.print()
-    first = plain(products[0]["name"])
-    console.print(Text.assemble(("Get one: ", "dim"), f"pointmill get {plain(cloud_id)} {first}"))
+    names = [plain(product["name"]) for product in products]
+    first = "copc" if "copc" in names else names[0]
+    command = f"pointmill get {plain(cloud_id)} {first}"
+    console.print(Text.assemble(("Get one: ", "dim"), command), soft_wrap=True)
 
 
 def show_ended(console: Console, job: Document) -> None:

@@ -44,7 +44,13 @@ def open_watch(console: Console, *, quiet: bool) -> Iterator[Watch]:
         return
     columns = (
         _Name(),
-        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=10, max_width=40)),
+        BarColumn(
+            bar_width=None,
+            complete_style="cyan",
+            finished_style="green",
+            pulse_style="blue",
+            table_column=Column(ratio=1, min_width=10),
+        ),
         _Note(),
     )
     with Progress(*columns, console=console, transient=True, expand=True) as bars:

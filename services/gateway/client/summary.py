@@ -51,13 +51,12 @@ def _show_one(console: Console, one: Uploaded, *, waited: bool) -> None:
 def _show_many(console: Console, uploads: Sequence[Uploaded], *, waited: bool) -> None:
     table = table_of("File", "State", "Points", "Products", "Cloud", right=("Points", "Products"))
     for one in uploads:
-        state = one.job["state"] if one.job else "refused"
         table.add_row(
             plain(Path(one.file).name),
-            state_text(state) if one.job else Text("not stored", style="red"),
+            _state(one),
             (points(one.job) or "").split(" ")[0] if one.job else "",
             _products(one),
-            one.cloud["id"] if one.cloud else plain((one.error or {}).get("code", "")),
+            one.cloud["id"] if one.cloud else "",
         )
     console.print()
     console.print(table)
@@ -71,6 +70,13 @@ def _show_many(console: Console, uploads: Sequence[Uploaded], *, waited: bool) -
     else:
         console.print(f"{len(stored)} of {len(uploads)} stored.")
         _show_hint(console, "See them: ", "pointmill jobs")
+
+
+def _state(one: Uploaded) -> Text:
+    """The job's state; the code of the refusal where there is no job."""
+    if one.job is not None:
+        return state_text(one.job["state"])
+    return Text(plain((one.error or {}).get("code", "not sent")), style="red")
 
 
 def _products(one: Uploaded) -> str:

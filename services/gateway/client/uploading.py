@@ -94,6 +94,7 @@ class _Road:
         self._turns = asyncio.Semaphore(MOST_FOLLOWED)
         self._many = len(call.options.files) > 1
         self._gone: Failure | None = None
+        self._told = ""
 
     async def send(self, one: Upload) -> None:
         """Send a file; what goes wrong is told and kept with it, and does not stop the others."""
@@ -147,12 +148,15 @@ class _Road:
         self._call_out(Path(one.file).name, one.error)
 
     def _call_out(self, name: str, error: Document) -> None:
-        sentence = f"{plain(name)}: {error_sentence(error)}"
-        self._watch.say(Text.assemble(("pointmill: ", "red"), sentence))
+        sentence = error_sentence(error)
+        named = sentence if plain(name) in sentence else f"{plain(name)}: {sentence}"
+        self._watch.say(Text.assemble(("pointmill: ", "red"), named))
 
     def _tell_retry(self, name: str, failure: Failure) -> None:
-        why = plain(failure.detail).rstrip(".")
-        self._watch.say(Text(f"{plain(name)}: {why}; sending it again.", "yellow"))
+        told = f"{plain(name)}: {plain(failure.detail).rstrip('.')}; sending it again."
+        if told != self._told:
+            self._told = told
+            self._watch.say(Text(told, "yellow"))
 
     def _tell_sent(self, one: Upload, name: str, seconds: float) -> None:
         if self._call.options.json or one.cloud is None:

@@ -1,7 +1,7 @@
 """Numbers, times and names as people read them. Pure text, nothing of a terminal."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from services.gateway.client.api import Document
@@ -64,8 +64,10 @@ def age(text: str | None, now: datetime) -> str:
     then = moment(text)
     if then is None:
         return ""
-    passed = now - then
-    return "now" if passed < timedelta(seconds=2) else f"{duration(passed.total_seconds())} ago"
+    passed = (now - then).total_seconds()
+    if passed < 2:
+        return "now"
+    return f"{int(passed)} s ago" if passed < 10 else f"{duration(passed)} ago"
 
 
 def took(job: Document) -> float | None:

@@ -160,7 +160,7 @@ async def test_a_wrong_key_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_server_that_is_not_there_is_told_at_once(run: Run, unused_tcp_port: int) -> None:
     ran = await run("jobs", "--url", f"http://127.0.0.1:{unused_tcp_port}")
     assert ran.status == 1
-    assert "cannot be reached" in ran.err
+    assert "cannot be reached (Connection refused)" in ran.err
     assert "(unreachable). Check POINTMILL_URL" in ran.err
 
 
