@@ -10,9 +10,10 @@ import orjson
 import pytest
 
 from shared import topology
-from shared.bus import Bus, Outgoing
+from shared.bus import Bus, Delivery, Outgoing
 from shared.messages import wrap
 from shared.messages.jobs import JobProgressV1
+from shared.messages.work import CancelAskedV1
 from tests.fixtures.broker import Broker
 from tests.integration.gateway.conftest import Api, Running
 
@@ -167,3 +168,35 @@ async def test_a_client_that_leaves_is_forgotten(running: Running) -> None:
     async with asyncio.timeout(10):
         while running.gateway.live.listening:  # noqa: ASYNC110 - it has no event of its own
             await asyncio.sleep(0.05)
+
+
+async def test_the_worker_hears_at_once_that_its_job_is_to_be_cancelled(
+    running: Running, module_broker: Broker
+) -> None:
+    bus = Bus(
+        module_broker.url("processor"),
+        service="processor",
+        instance="test",
+        version="0",
+        exchanges=(topology.EVENTS,),
+    )
+    heard: asyncio.Queue[Delivery] = asyncio.Queue()
+    listening = asyncio.Event()
+    listen = bus.consumer.listen(
+        "processor.control", [(topology.CONTROL, "")], heard.put, listening.set
+    )
+    tasks = [asyncio.create_task(loop) for loop in (*bus.loops().values(), listen)]
+    try:
+        async with asyncio.timeout(15):
+            await listening.wait()
+            job = await running.api.make("/v1/jobs", **PRINT)
+            assert str((await running.claim())["id"]) == job["id"]
+            asked = await running.api("POST", f"/v1/jobs/{job['id']}/cancel")
+            assert asked.json["state"] == "running"
+            message = (await heard.get()).read()
+        assert message == CancelAskedV1(job_id=uuid.UUID(job["id"]))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await bus.close()
