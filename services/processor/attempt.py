@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ async def _store(processor: Processor, job: Row, answer: Answer, out: Path) -> l
                 f"The product {product['name']} is not a file in the attempt's folder.",
                 "Tell the operators the job's id.",
             )
-        key = f"{job['workspace_id']}/jobs/{job['id']}/{job['attempt']}/{path.name}"
+        key = f"{job['workspace_id']}/jobs/{job['id']}/{job['attempt']}/{_object_name(product['name'], path)}"
         info = await processor.objects.create_from_file(key, path, media_type=product["media_type"])
         stored.append(
             {
@@ -110,6 +111,12 @@ async def _store(processor: Processor, job: Row, answer: Answer, out: Path) -> l
             }
         )
     return stored
+
+
+def _object_name(product: str, path: Path) -> str:
+    """The product's name with its file's last ending: short and plain, whatever the upload was called."""
+    suffix = path.suffix.lower()
+    return product + (suffix if re.fullmatch(r"\.[a-z0-9]{1,8}", suffix) else "")
 
 
 def _is_own(path: Path, out: Path) -> bool:
