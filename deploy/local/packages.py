@@ -18,6 +18,7 @@ RABBITMQ = ("rabbitmq-server",)
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _CLUSTERS = Path("/etc/postgresql-common/createcluster.conf")
+_CREATE = "create_main_cluster"
 _MARK = "# Written by Pointmill while it installs packages"
 
 
@@ -111,29 +112,17 @@ def _apt_get(root: list[str], output: IO[bytes], *words: str) -> int:
 def _no_service_starts(root: list[str]) -> Iterator[None]:
     """Debian's own switch: while policy-rc.d says 101, no package starts a service.
 
-    Ours looks whether this process is alive, so that one left behind by a power cut has no effect;
-    a policy that somebody else wrote is left alone if it forbids starts and replaced otherwise.
+    Ours looks whether this process is alive, so that one left behind by a power cut has no effect.
     """
-    before = _POLICY.read_text() if _POLICY.exists() else None
-    if before is not None and before.startswith("#!") and _MARK in before:
-        before = None
-    if before is not None:
+    _put_back(root, _POLICY)
+    if _POLICY.exists():
         asked = subprocess.run([_POLICY, "x", "start"], check=False, capture_output=True)
         if asked.returncode == 101:
             yield
             return
     script = f"#!/bin/sh\n{_MARK}.\nkill -0 {os.getpid()} 2>/dev/null && exit 101\nexit 0\n"
-    kept = _POLICY.with_suffix(".pointmill-kept")
-    if before is not None:
-        _run(root, "mv", str(_POLICY), str(kept))
-    _write(root, _POLICY, script)
-    _run(root, "chmod", "755", str(_POLICY))
-    try:
+    with _replaced(root, _POLICY, script, "755"):
         yield
-    finally:
-        _run(root, "rm", "-f", str(_POLICY))
-        if before is not None:
-            _run(root, "mv", str(kept), str(_POLICY))
 
 
 @contextlib.contextmanager
@@ -144,13 +133,41 @@ def _no_cluster(root: list[str], names: tuple[str, ...]) -> Iterator[None]:
         return
     # The file belongs to postgresql-common, which creates no cluster; so that one comes first.
     _apt(root, ("postgresql-common",))
-    before = _CLUSTERS.read_text()
-    lines = [line for line in before.splitlines() if "create_main_cluster" not in line]
-    _write(root, _CLUSTERS, "\n".join([*lines, "create_main_cluster = false", ""]))
+    _put_back(root, _CLUSTERS)
+    lines = [line for line in _CLUSTERS.read_text().splitlines() if _CREATE not in line]
+    text = "\n".join([*lines, f"{_MARK}.", f"{_CREATE} = false", ""])
+    with _replaced(root, _CLUSTERS, text, "644"):
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(root: list[str], path: Path, text: str, mode: str) -> Iterator[None]:
+    """Another text for a system's file during this block; the file is put back as it was."""
+    if path.exists():
+        _run(root, "cp", "-p", str(path), str(_kept(path)))
+    written = subprocess.DEVNULL
+    subprocess.run([*root, "tee", str(path)], input=text.encode(), stdout=written, check=True)
+    _run(root, "chmod", mode, str(path))
     try:
         yield
     finally:
-        _write(root, _CLUSTERS, before)
+        _put_back(root, path)
+
+
+def _put_back(root: list[str], path: Path) -> None:
+    """Undo `_replaced`, also one of a run that was killed; without one this changes nothing."""
+    if _kept(path).exists():
+        _run(root, "mv", str(_kept(path)), str(path))
+    elif path.exists() and _MARK in path.read_text(errors="replace"):
+        _run(root, "rm", str(path))
+
+
+def _kept(path: Path) -> Path:
+    return path.with_name(f"{path.name}.pointmill-kept")
+
+
+def _run(root: list[str], *words: str) -> None:
+    subprocess.run([*root, *words], check=True)
 
 
 def _disable(root: list[str], names: tuple[str, ...]) -> None:
@@ -164,13 +181,3 @@ def _disable(root: list[str], names: tuple[str, ...]) -> None:
         units += ["postgresql.service"]
     for unit in units:
         subprocess.run([*root, "systemctl", "disable", unit], check=False, capture_output=True)
-
-
-def _run(root: list[str], *words: str) -> None:
-    subprocess.run([*root, *words], check=True)
-
-
-def _write(root: list[str], path: Path, text: str) -> None:
-    subprocess.run(
-        [*root, "tee", str(path)], input=text.encode(), stdout=subprocess.DEVNULL, check=True
-    )

@@ -107,6 +107,17 @@ def test_what_was_killed_is_started_again_and_nothing_else(folder: Path) -> None
     assert {part for part in PARTS if before[part] != after[part]} == {"gateway", "rabbitmq"}
 
 
+def test_the_demo_shows_the_cloud_its_products_and_who_was_told(folder: Path) -> None:
+    for _ in range(2):  # the second time the hook and the town are there already
+        done = run(folder, "demo")
+        assert done.returncode == 0, done.stdout + done.stderr
+        for word in ("copc", "preview", "info", "certificate", "points", "Milled: town.laz"):
+            assert word in done.stdout
+        assert done.stdout.count("signature verified") == 1
+        assert "/docs" in done.stdout
+    assert (folder / "preview.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_beside_another_stack_leaves_nothing(
     folder: Path, tmp_path: Path, number: signal.Signals
