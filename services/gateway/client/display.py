@@ -25,6 +25,9 @@ from services.gateway.client.wording import (
 
 # Piped tables are not cut to a screen that is not there.
 PIPE_WIDTH = 200
+# From here on a list of jobs has room for more than what identifies them.
+ROOMY_WIDTH = 96
+UNBROKEN = frozenset({"Job", "Cloud", "Project", "Kind", "State", "Name", "Size", "Age", "What"})
 STYLES = {
     "succeeded": "green",
     "failed": "red",
@@ -51,32 +54,39 @@ def state_text(state: str) -> Text:
 
 def table_of(*headings: str, right: Sequence[str] = ()) -> Table:
     """An empty table in the style of all ours."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+        show_edge=False,
+    )
     for heading in headings:
         table.add_column(
             heading,
             justify="right" if heading in right else "left",
-            no_wrap=heading in {"Job", "Cloud", "Project", "Kind", "State", "Name", "Size"},
-            overflow="ellipsis" if heading in {"Kind", "Name"} else "fold",
+            no_wrap=heading in UNBROKEN,
+            overflow="ellipsis" if heading in UNBROKEN else "fold",
         )
     return table
 
 
 def show_jobs(console: Console, jobs: Sequence[Document]) -> None:
-    """The list of jobs."""
+    """The list of jobs; what each is at only where the screen has room for it."""
     if not jobs:
         console.print("No jobs.")
         return
     now = datetime.now(UTC)
-    table = table_of("Job", "Kind", "State", "Created", "What")
+    roomy = console.width >= ROOMY_WIDTH
+    table = table_of("Job", "Kind", "State", "Age", *(["What"] if roomy else []))
     for job in jobs:
-        table.add_row(
-            job["id"],
-            plain(job["kind"]),
+        row = [
+            Text(job["id"]),
+            Text(plain(job["kind"])),
             state_text(job["state"]),
-            age(job["created_at"], now),
-            Text(_what(job), overflow="ellipsis", no_wrap=True),
-        )
+            Text(age(job["created_at"], now)),
+        ]
+        table.add_row(*row, *([Text(_what(job))] if roomy else []))
     console.print(table)
 
 
@@ -109,7 +119,7 @@ def _job_lines(job: Document, now: datetime) -> list[tuple[str, Text]]:
         ("job", job["id"]),
         ("cloud", job.get("cloud")),
         ("retry of", job.get("retry_of")),
-        ("created", age(job["created_at"], now)),
+        ("created", f"{age(job['created_at'], now)} ago"),
         ("attempt", job["attempt"] or None),
         ("took", duration(seconds) if seconds is not None else None),
         *((f"  {name}", short(value)) for name, value in job["params"].items()),
@@ -164,7 +174,7 @@ def show_projects(console: Console, projects: Sequence[Document]) -> None:
         console.print("No projects.")
         return
     now = datetime.now(UTC)
-    table = table_of("Project", "Name", "Created", "Description")
+    table = table_of("Project", "Name", "Age", "Description")
     for project in projects:
         table.add_row(
             project["id"],
@@ -181,7 +191,7 @@ def show_clouds(console: Console, clouds: Sequence[Document]) -> None:
         console.print("No clouds.")
         return
     now = datetime.now(UTC)
-    table = table_of("Cloud", "Name", "State", "Size", "Created", right=("Size",))
+    table = table_of("Cloud", "Name", "State", "Size", "Age", right=("Size",))
     for cloud in clouds:
         source = cloud.get("source")
         table.add_row(

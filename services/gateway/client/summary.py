@@ -35,14 +35,13 @@ def _show_one(console: Console, one: Uploaded, *, waited: bool) -> None:
         # Refused: the sentence on the error output has said it all.
         return
     name = plain(Path(one.file).name)
-    if not waited:
-        console.print(f"{name}: cloud {one.cloud['id']}, job {one.job['id']}", soft_wrap=True)
-        _show_hint(console, "Follow it: ", f"pointmill job {one.job['id']} --wait")
-        return
-    told = how_it_ended(one.job) if one.job["state"] != "failed" else "failed"
+    # Why it failed, the error output has said already.
+    told = "failed" if one.job["state"] == "failed" else how_it_ended(one.job)
     console.print(Text.assemble(state_mark(one.job["state"]), f" {name}: {told}"), soft_wrap=True)
     console.print(Text.assemble(("  cloud ", "dim"), one.cloud["id"]), soft_wrap=True)
     console.print(Text.assemble(("  job   ", "dim"), one.job["id"]), soft_wrap=True)
+    if not waited:
+        _show_hint(console, "Follow it: ", f"pointmill job {one.job['id']} --wait")
     if one.products:
         console.print()
         show_products(console, one.cloud["id"], one.products)

@@ -59,15 +59,14 @@ def moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
 
 
-def age(text: str | None, now: datetime) -> str:
-    """How long ago a time of the API was."""
-    then = moment(text)
-    if then is None:
-        return ""
-    passed = (now - then).total_seconds()
-    if passed < 2:
-        return "now"
-    return f"{int(passed)} s ago" if passed < 10 else f"{duration(passed)} ago"
+def age(text: str, now: datetime) -> str:
+    """How long ago a time of the API was, in one unit: `3 s`, `6 min`, `2 h`, `5 d`."""
+    then = moment(text) or now
+    seconds = max(0, int((now - then).total_seconds()))
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def took(job: Document) -> float | None:

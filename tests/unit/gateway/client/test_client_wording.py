@@ -33,10 +33,18 @@ def test_text_of_others_cannot_steer_the_terminal() -> None:
     assert told == "a�[31mred��b"
 
 
-def test_an_age_is_counted_from_now() -> None:
-    now = datetime(2026, 11, 24, 4, 3, tzinfo=UTC)
-    assert wording.age("2026-11-24T04:00:00Z", now) == "3 min 0 s ago"
-    assert wording.age("2026-11-24T04:03:00.9Z", now) == "now"
+@pytest.mark.parametrize(
+    ("then", "told"),
+    [
+        ("2026-11-24T04:02:57.5Z", "2 s"),
+        ("2026-11-24T03:57:01Z", "5 min"),
+        ("2026-11-24T02:03:00Z", "2 h"),
+        ("2026-11-20T02:03:00Z", "4 d"),
+        ("2026-11-24T04:03:09Z", "0 s"),
+    ],
+)
+def test_an_age_is_told_in_one_unit(then: str, told: str) -> None:
+    assert wording.age(then, datetime(2026, 11, 24, 4, 3, tzinfo=UTC)) == told
 
 
 def test_a_failed_job_is_told_with_code_and_remedy() -> None:
