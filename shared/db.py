@@ -178,6 +178,7 @@ async def open_database(url: str, service: str, *, size: int = 8) -> Database:
         max_inactive_connection_lifetime=240,
         command_timeout=DEADLINE_SECONDS,
         init=_prepare_connection,
+        reset=_reset_if_needed,
         server_settings={"application_name": f"pointmill-{service}"},
         **options,
     )
@@ -192,3 +193,9 @@ async def _prepare_connection(connection: Connection) -> None:
         encoder=lambda value: b"\x01" + orjson.dumps(value),
         decoder=lambda data: orjson.loads(data[1:]),
     )
+
+
+async def _reset_if_needed(connection: Connection) -> None:
+    """Nothing of ours outlives a transaction, so a clean connection needs no round trip of resetting."""
+    if connection.is_in_transaction():
+        await connection.reset()

@@ -45,10 +45,12 @@ grant select on workspaces, clouds, senders to processor;
 -- A row lock on a workspace needs the right to update one of its columns; none is ever changed.
 grant update (name) on workspaces to processor;
 grant insert, update on kinds to processor;
-grant select, insert on jobs, job_events, inbox to processor;
+grant select, insert on jobs, job_events to processor;
 grant update (state, attempt, failures, lease_owner, lease_until, claim_token, progress, result, error,
               available_at, start_by, started_at, ended_at, sequence) on jobs to processor;
 grant select, insert on attempts, products to processor;
+grant select (created_at), delete on idempotency_keys to processor;
+grant select (received_at), delete on inbox to processor;
 grant update (ended_at, outcome, error, log_tail) on attempts to processor;
 
 -- notifier

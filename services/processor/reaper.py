@@ -43,10 +43,12 @@ async def _reap_once(processor: Processor) -> None:
 
 
 async def collect(processor: Processor) -> None:
-    """Delete what killed uploads and lost attempts left in the store, for ever."""
+    """Delete what killed uploads and lost attempts left in the store, and rows past their use, for ever."""
     while True:
         try:
             await collect_once(processor)
+            await processor.database.value("forget_old_keys")
+            await processor.database.value("forget_old_messages")
         except (DatabaseUnavailable, StorageUnavailable) as error:
             logger.warning("collector_waits", code=error.code, detail=error.detail)
         await asyncio.sleep(COLLECT_SECONDS)

@@ -205,6 +205,7 @@ create policy gateway_sees_one_workspace on attempts for select to gateway using
 create policy gateway_sees_one_workspace on job_events for all to gateway using (workspace_id = current_workspace());
 create policy gateway_sees_one_workspace on products for all to gateway using (workspace_id = current_workspace());
 create policy gateway_sees_one_workspace on idempotency_keys for all to gateway using (workspace_id = current_workspace());
+create policy processor_sees_all on idempotency_keys for all to processor using (true);
 create policy processor_sees_all on jobs for all to processor using (true);
 create policy processor_sees_all on attempts for all to processor using (true);
 create policy processor_sees_all on job_events for all to processor using (true);

@@ -56,6 +56,14 @@ select reap_lost_jobs($1::integer)
 -- End the jobs nobody has started in time.
 select fail_overdue_jobs($1::integer)
 
+-- name: forget_old_keys
+-- An Idempotency-Key is kept for a day.
+delete from idempotency_keys where created_at < now() - interval '24 hours'
+
+-- name: forget_old_messages
+-- A message that has not been repeated for a month will not be; reconciliation looks back a week.
+delete from inbox where received_at < now() - interval '30 days'
+
 -- name: unnamed_objects
 -- Those of the given objects that no row names.
 select key from unnest($1::text[]) as key
