@@ -1,10 +1,12 @@
 # Everything runs in .venv; `make` alone lists what there is.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= python3
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 LOCAL := $(BIN)/python -m deploy.local
-PREPARE := $(PYTHON) -m deploy.local.prepare
+OLD := Pointmill needs Python 3.11 or later: make PYTHON=/path/to/python3.11
+PREPARE := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(OLD)")' && \
+	$(PYTHON) -m deploy.local.prepare
 EXTRAS := gateway processor notifier client
 CODE := services shared sql deploy tests
 # Real point clouds, where that folder stands beside the checkout.
@@ -36,7 +38,7 @@ logs: ## Follow the logs (make logs PART=gateway for one)
 	@$(LOCAL) logs $(PART)
 
 status: ## Say how each part is and where it listens
-	@$(LOCAL) status
+	@$(LOCAL) status || [ $$? -eq 3 ]
 
 check: venv ## Format, lint, types, import contracts, unit tests: under a minute
 	@$(BIN)/ruff format --check $(CODE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.local import demo
 from deploy.local.errors import StackError
-from deploy.local.folder import CHECKOUT, Folder
+from deploy.local.folder import CHECKOUT, Folder, for_people
 from deploy.local.interrupts import Interrupts
 from deploy.local.stack import Stack
 
@@ -18,7 +18,7 @@ def _up(stack: Stack) -> None:
     stack.up()
     started = ", ".join(stack.started) if stack.started else "nothing, it was up"
     print(f"Started: {started} ({time.monotonic() - began:.1f} s)")
-    print(f"Up at {stack.url}; for a shell: source {_short(stack.env_file)}")
+    print(f"Up at {stack.url}; for a shell: source {for_people(stack.env_file)}")
 
 
 def _down(stack: Stack) -> None:
@@ -30,7 +30,7 @@ def _status(stack: Stack) -> int:
     rows = stack.status()
     for row in rows:
         print(f"{row.part:<14} {row.state:<10} {row.pid or '':<8} {row.url}".rstrip())
-    return 0 if all(row.state in {"running", "ready"} for row in rows) else 3
+    return 0 if all(row.state in {"running", "ready", "external"} for row in rows) else 3
 
 
 def _logs(stack: Stack, parts: list[str]) -> None:
@@ -49,10 +49,6 @@ def _clean(stack: Stack) -> None:
         # Notes that cannot be read name no process; what they stand for goes all the same.
         print(error)
     stack.folder.remove()
-
-
-def _short(path: Path) -> Path:
-    return path.relative_to(CHECKOUT) if path.is_relative_to(CHECKOUT) else path
 
 
 def arguments() -> argparse.Namespace:

@@ -11,7 +11,7 @@ from typing import Any
 
 from deploy.local import services
 from deploy.local.errors import StackError
-from deploy.local.folder import CHECKOUT
+from deploy.local.folder import CHECKOUT, for_people
 from deploy.local.stack import Stack
 from deploy.local.web import Answer, call, lines
 
@@ -186,8 +186,9 @@ def _report(
     rows += [
         ("Open", f"{api.url}/docs  the API, to read and to try"),
         ("", f"{stack.sinks_url}/  the mails and webhooks that arrived"),
-        ("", f"{picture}  the preview, downloaded"),
-        ("Shell", f"source {stack.env_file}; .venv/bin/pointmill get {cloud['id']} copc"),
+        ("", f"{for_people(picture)}  the preview, downloaded"),
+        ("Shell", f"source {for_people(stack.env_file)}"),
+        ("", f".venv/bin/pointmill get {cloud['id']} copc"),
         ("", f"the key is {stack.api_key[:11]}… in that file; mails go to {services.MEMBER}"),
     ]
     print()

@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import subprocess
 import time
@@ -202,6 +203,11 @@ class Folder:
         """Delete everything, the data outside the checkout included."""
         for path in (self.path, self._elsewhere):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def for_people(path: Path) -> str:
+    """A path as one would type it in the checkout."""
+    return shlex.quote(str(path.relative_to(CHECKOUT) if path.is_relative_to(CHECKOUT) else path))
 
 
 def unprivileged() -> Account | None:

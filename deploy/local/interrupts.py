@@ -34,7 +34,9 @@ class Interrupts:
     def __enter__(self) -> Self:
         """Take the signals over."""
         for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._arrived)
+            # Ignored signals stay so: `nohup` means it.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._arrived)
         return self
 
     def __exit__(

@@ -13,12 +13,14 @@ from deploy.local.children import Child
 from deploy.local.errors import StackError
 from deploy.local.folder import Folder
 from deploy.local.interrupts import Interrupts
+from deploy.local.providers import external
 from deploy.local.servers import Broker, Database, storage_url
 from deploy.local.services import SERVICES, SINKS, SINKS_SMTP, Surroundings
 from deploy.local.web import call
 
 READY_SECONDS = 60.0
 _PARTS = (postgres.PART, rabbitmq.EPMD, rabbitmq.PART, SINKS, *SERVICES)
+_DEPENDENCIES = {"DATABASE": {postgres.PART}, "AMQP": {rabbitmq.EPMD, rabbitmq.PART}}
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,9 @@ class Stack:
         return [self._row(part) for part in _PARTS]
 
     def _row(self, part: str) -> Row:
+        for name, parts in _DEPENDENCIES.items():
+            if part in parts and external(name) is not None:
+                return Row(part, "external", None, "")
         child = self.folder.child(part)
         ports = self.folder.notes.ports
         url = ""

@@ -44,6 +44,15 @@ def test_holds_within_holds_wait_for_the_outermost() -> None:
     assert reached
 
 
+def test_a_signal_that_was_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_handlers_from_before_come_back() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with Interrupts():
