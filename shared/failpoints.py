@@ -18,11 +18,10 @@ FAILPOINTS = frozenset(
         "gateway.upload.committed",  # rows are committed, the answer is not sent
         "gateway.outbox.published",  # confirmed by the broker, the rows are still there
         "processor.outbox.published",
-        "notifier.outbox.published",
         "processor.doorbell.received",  # a doorbell was delivered, nothing is claimed
         "processor.job.claimed",  # the claim is committed, the doorbell may not be acknowledged
         "processor.job.downloaded",  # the source is on disk, the child is not started
-        "processor.job.running",  # the child works
+        "processor.job.running",  # the child works, and has just said how far it is
         "processor.job.computed",  # the child has ended well, no product is stored
         "processor.job.stored",  # products are in the store, the job is not finished
         "processor.job.finished",  # the end is committed

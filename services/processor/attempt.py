@@ -158,9 +158,13 @@ class _Reporter:
             workspace=self._job["workspace_id"],
         )
         hint = Outgoing(PROGRESS, f"progress.{self._job['id']}", envelope, mandatory=False)
-        task = asyncio.create_task(self._processor.bus.publisher.hint(hint))
+        task = asyncio.create_task(self._tell(hint))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self, hint: Outgoing) -> None:
+        await self._processor.failpoints.reach("processor.job.running")
+        await self._processor.bus.publisher.hint(hint)
 
 
 def remove_folder(folder: Path) -> None:
