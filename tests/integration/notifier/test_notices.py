@@ -66,6 +66,31 @@ async def test_a_failed_job_is_told_with_its_reason_and_remedy(stage: Stage) -> 
     assert "&lt;b&gt;It&lt;/b&gt; starts" in html
 
 
+async def test_only_those_of_the_job_s_own_workspace_who_want_to_know_are_told(
+    stage: Stage,
+) -> None:
+    await stage.add_webhook("/ours")
+    disabled = await stage.add_webhook("/disabled")
+    await stage.run("update webhooks set disabled_at = now() where id = $1", disabled)
+    await stage.run("update members set notify_by_mail = false")
+    end = await stage.end_job()
+    await stage.run("insert into workspaces (name) values ('other')")
+    await stage.run(
+        """insert into members (workspace_id, name, email)
+           select id, 'other', 'other@example.test' from workspaces where name = 'other'"""
+    )
+    await stage.run(
+        """insert into webhooks (workspace_id, url, secret)
+           select id, $1, 'whsec_MfKQ' from workspaces where name = 'other'""",
+        stage.receiver.url("/other"),
+    )
+    async with stage.notifier():
+        await stage.tell(end)
+        await stage.settled(1)
+    assert [call.path for call in stage.receiver.calls] == ["/ours"]
+    assert stage.mailbox.mails == []
+
+
 async def test_a_lost_message_loses_no_notice(stage: Stage) -> None:
     await stage.add_webhook("/hook")
     end = await stage.end_job()
