@@ -25,6 +25,7 @@ from shared.errors import PointmillError
 
 PR_SET_PDEATHSIG = 1
 MAX_RESULT_BYTES = 32 * 1024
+CPU_SLACK_SECONDS = 10
 
 
 def die_with(parent: int) -> None:
@@ -49,7 +50,10 @@ def set_limits(limits: Limits) -> None:
     for name, value in wanted.items():
         _, hard = resource.getrlimit(name)
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(name, (allowed, allowed))
+        # At the soft limit the kernel says which limit it was (SIGXCPU); at the hard one it only kills.
+        slack = CPU_SLACK_SECONDS if name == resource.RLIMIT_CPU else 0
+        ceiling = allowed + slack if hard == resource.RLIM_INFINITY else min(allowed + slack, hard)
+        resource.setrlimit(name, (allowed, ceiling))
 
 
 def main() -> int:
