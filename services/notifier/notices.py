@@ -24,8 +24,8 @@ CHANNELS: dict[str, Callable[[Notifier, Notice], Awaitable[None]]] = {
     "email": email.send,
 }
 
-# How far back a notifier that starts looks for ends that nobody has planned. `inbox` must keep its
-# rows for longer, or old ends would be told again.
+# How far back a notifier that starts looks for ends that nobody has planned. `inbox` keeps its
+# rows for longer (the reaper's thirty days), or old ends would be told again.
 HORIZON_SECONDS = 7 * 86_400.0
 # How much of the time before the last look is looked at again: commits may come late.
 OVERLAP_SECONDS = 600.0
