@@ -1,0 +1,161 @@
+"""The relay: what is committed reaches the broker, in whatever trouble, under the same id."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import aio_pika
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from shared import topology
+from shared.bus import Bus
+from shared.db import open_database
+from shared.failpoints import Failpoints
+from shared.outbox import Relay
+from tests.fixtures.broker import Broker
+from tests.fixtures.database import Database
+from tests.fixtures.processors import eventually
+
+KEY = "w.job.demo_print.cancelled"
+
+
+async def leave(
+    database: Database,
+    *,
+    key: str = KEY,
+    service: str = "processor",
+    exchange: str = topology.EVENTS,
+) -> str:
+    """Commit an outbox row; returns its message's id."""
+    message = {"specversion": "1.0", "id": str(uuid4()), "source": "/t", "type": "t.v1", "data": {}}
+    async with database.connected() as connection:
+        await connection.execute(
+            "insert into outbox (service, exchange, routing_key, mandatory, message) values ($1, $2, $3, true, $4)",
+            service,
+            exchange,
+            key,
+            json.dumps(message),
+        )
+    return message["id"]
+
+
+async def rows(database: Database) -> list[Any]:
+    async with database.connected() as connection:
+        return await connection.fetch(
+            "select service, tries, last_error, available_at > now() as later from outbox"
+        )
+
+
+async def received(broker: Broker, count: int) -> list[str]:
+    """The ids of the next messages in the notifier's queue."""
+    found: list[str] = []
+    async with await aio_pika.connect(broker.url("notifier")) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue(topology.NOTIFIER_EVENTS, passive=True)
+        async with asyncio.timeout(15):
+            while len(found) < count:
+                message = await queue.get(no_ack=True, fail=False)
+                if message is None:
+                    await asyncio.sleep(0.05)
+                else:
+                    found.append(message.message_id)
+    return found
+
+
+@asynccontextmanager
+async def relaying(database: Database, broker: Broker) -> AsyncIterator[Relay]:
+    """A processor's relay that runs; any loop that ends fails the test."""
+    bus = Bus(
+        broker.url("processor"),
+        service="processor",
+        instance="t",
+        version="0",
+        exchanges=(topology.EVENTS,),
+    )
+    pool = await open_database(database.url("processor"), "processor")
+    counter = Counter("relayed", "messages", registry=CollectorRegistry())
+    relay = Relay(pool, bus.publisher, Failpoints(), "processor", counter)
+    loops = [asyncio.create_task(loop) for loop in (*bus.loops().values(), relay.run())]
+    try:
+        yield relay
+        assert not any(loop.done() for loop in loops)
+    finally:
+        for loop in reversed(loops):
+            loop.cancel()
+        await asyncio.wait(loops)
+        await bus.close()
+        await pool.close()
+
+
+async def test_what_is_committed_is_published_once_and_then_gone(
+    database: Database, broker: Broker
+) -> None:
+    sent = [await leave(database) for _ in range(450)]
+    async with relaying(database, broker):
+        assert sorted(await received(broker, 450)) == sorted(sent)
+        await eventually(lambda: _empty(database))
+
+
+async def _empty(database: Database) -> bool:
+    return not await rows(database)
+
+
+async def test_a_refused_message_backs_off_alone(database: Database, broker: Broker) -> None:
+    await leave(database, key="nobody.listens")
+    good = await leave(database)
+    async with relaying(database, broker):
+        assert await received(broker, 1) == [good]
+        await eventually(lambda: _refused(database))
+    (left,) = await rows(database)
+    assert left["later"]
+    assert "took no message" in left["last_error"]
+
+
+async def _refused(database: Database) -> bool:
+    return [row["tries"] > 0 for row in await rows(database)] == [True]
+
+
+async def test_a_wake_up_is_faster_than_the_poll(database: Database, broker: Broker) -> None:
+    async with relaying(database, broker) as relay:
+        await leave(database)
+        await received(broker, 1)
+        await asyncio.sleep(0.2)  # it has looked and waits now
+        sent = await leave(database)
+        relay.wake()
+        async with asyncio.timeout(0.8):
+            assert await received(broker, 1) == [sent]
+
+
+async def test_another_services_rows_are_left_alone(database: Database, broker: Broker) -> None:
+    await leave(database, service="gateway")
+    mine = await leave(database)
+    async with relaying(database, broker):
+        assert await received(broker, 1) == [mine]
+        await asyncio.sleep(0.5)
+    assert [row["service"] for row in await rows(database)] == ["gateway"]
+
+
+async def test_two_relays_share_the_rows(database: Database, broker: Broker) -> None:
+    sent = [await leave(database) for _ in range(100)]
+    async with relaying(database, broker), relaying(database, broker):
+        assert sorted(await received(broker, 100)) == sorted(sent)
+        await eventually(lambda: _empty(database))
+
+
+@pytest.mark.slow
+async def test_while_the_broker_is_away_nothing_is_lost(database: Database, broker: Broker) -> None:
+    async with relaying(database, broker) as relay:
+        await leave(database)
+        await received(broker, 1)
+        broker.servers.kill("rabbitmq")
+        sent = [await leave(database) for _ in range(5)]
+        relay.wake()
+        await asyncio.sleep(2)
+        assert len(await rows(database)) == 5
+        await broker.servers.start_rabbitmq()
+        found = set(await received(broker, 5))
+        assert found == set(sent)
