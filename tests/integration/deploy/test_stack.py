@@ -135,6 +135,8 @@ def test_an_interrupted_up_beside_another_stack_leaves_nothing(
     assert processes_of(other, passwords(other)) == []
     assert notes(other)["children"] == {}
     assert run(folder, "status").returncode == 0
+    assert run(other, "clean").returncode == 0
+    assert not other.exists()
 
 
 def test_down_stops_everything_and_says_so(folder: Path) -> None:
