@@ -15,7 +15,7 @@ ifneq ($(wildcard $(CORPUS)/MANIFEST.csv),)
 export POINTMILL_CORPUS ?= $(CORPUS)
 endif
 
-.PHONY: help venv demo up down logs status check test lock clean
+.PHONY: help venv demo up down logs status check test contracts lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -54,6 +54,11 @@ test: ## Everything: the checks, then all tests against the real parts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest
+
+contracts: up ## Write the generated contracts anew: schema.sql, message schemas, broker definitions
+	@$(BIN)/python -m shared.messages.publish
+	@$(BIN)/python -m shared.topology definitions > deploy/rabbitmq/definitions.json
+	@source .local/env && $(BIN)/python -m sql.schema
 
 lock: venv ## Write the locks anew from pyproject.toml
 	@for extra in $(EXTRAS) development; do \

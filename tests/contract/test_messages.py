@@ -16,9 +16,7 @@ EXAMPLES = Path(__file__).parent / "examples"
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_the_published_schema_is_that_of_the_class(name: str) -> None:
     published = json.loads((SCHEMAS / f"{name}.json").read_text())
-    assert published == schema_of(name), (
-        "run python -m shared.messages.publish and review the difference"
-    )
+    assert published == schema_of(name), "run make contracts and review the difference"
 
 
 def test_no_published_schema_has_lost_its_class() -> None:

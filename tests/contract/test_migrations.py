@@ -14,7 +14,7 @@ VERSIONS = [migration.version for migration in read_migrations()]
 
 async def test_the_schema_file_is_what_the_migrations_make(database: Database) -> None:
     assert SCHEMA.read_text() == await dump(database.superuser_url), (
-        "run make schema and review the difference"
+        "run make contracts and review the difference"
     )
 
 

@@ -14,7 +14,7 @@ DEFINITIONS = Path(__file__).parents[2] / "deploy" / "rabbitmq" / "definitions.j
 
 
 def test_the_definitions_file_equals_the_map() -> None:
-    assert json.loads(DEFINITIONS.read_text()) == topology.definitions()
+    assert json.loads(DEFINITIONS.read_text()) == topology.definitions(), "run make contracts"
 
 
 def test_no_password_stands_in_the_definitions() -> None:

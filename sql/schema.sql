@@ -1,0 +1,1125 @@
+CREATE TYPE public.cloud_state AS ENUM (
+    'empty',
+    'stored'
+);
+
+CREATE TYPE public.delivery_state AS ENUM (
+    'pending',
+    'sent',
+    'failed'
+);
+
+CREATE TYPE public.job_state AS ENUM (
+    'waiting',
+    'queued',
+    'running',
+    'succeeded',
+    'failed',
+    'cancelled'
+);
+
+CREATE FUNCTION public.uuid7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    AS $$
+    select encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+                from 1 for 6),
+            52, 1), 53, 1), 'hex')::uuid
+$$;
+
+CREATE TABLE public.jobs (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    workspace_id uuid NOT NULL,
+    cloud_id uuid,
+    kind text NOT NULL,
+    pool text NOT NULL,
+    params jsonb DEFAULT '{}'::jsonb NOT NULL,
+    priority smallint DEFAULT 0 NOT NULL,
+    state public.job_state DEFAULT 'queued'::public.job_state NOT NULL,
+    available_at timestamp with time zone DEFAULT now() NOT NULL,
+    start_by timestamp with time zone NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    max_failures integer NOT NULL,
+    backoff_seconds double precision NOT NULL,
+    lease_owner text,
+    lease_until timestamp with time zone,
+    claim_token uuid,
+    cancel_requested_at timestamp with time zone,
+    progress jsonb,
+    result jsonb,
+    error jsonb,
+    retry_of uuid,
+    requested_by text NOT NULL,
+    traceparent text,
+    sequence integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    CONSTRAINT an_end_has_a_time CHECK (((state = ANY (ARRAY['succeeded'::public.job_state, 'failed'::public.job_state, 'cancelled'::public.job_state])) = (ended_at IS NOT NULL))),
+    CONSTRAINT failed_has_an_error CHECK (((state <> 'failed'::public.job_state) OR (error IS NOT NULL))),
+    CONSTRAINT jobs_attempt_check CHECK ((attempt >= 0)),
+    CONSTRAINT jobs_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT jobs_max_failures_check CHECK ((max_failures >= 1)),
+    CONSTRAINT jobs_params_check CHECK ((jsonb_typeof(params) = 'object'::text)),
+    CONSTRAINT jobs_priority_check CHECK (((priority >= '-100'::integer) AND (priority <= 100))),
+    CONSTRAINT running_has_a_lease CHECK (((state = 'running'::public.job_state) = ((lease_owner IS NOT NULL) AND (lease_until IS NOT NULL) AND (claim_token IS NOT NULL)))),
+    CONSTRAINT succeeded_has_a_result CHECK (((state = 'succeeded'::public.job_state) = (result IS NOT NULL)))
+);
+
+CREATE FUNCTION public.cancel_job(p_workspace uuid, p_id uuid) RETURNS SETOF public.jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_job jobs;
+begin
+    perform enter_workspace(p_workspace);
+    select * into v_job from jobs where id = p_id and workspace_id = p_workspace for update;
+    if not found then
+        return;
+    end if;
+    if v_job.state in ('waiting', 'queued') then
+        update jobs set state = 'cancelled', cancel_requested_at = coalesce(cancel_requested_at, now()),
+                        ended_at = now(), sequence = sequence + 1
+        where id = p_id returning * into v_job;
+        perform tell_job(v_job, 'cancelled');
+    elsif v_job.state = 'running' and v_job.cancel_requested_at is null then
+        update jobs set cancel_requested_at = now(), sequence = sequence + 1
+        where id = p_id returning * into v_job;
+        perform tell_job(v_job, 'cancel_requested');
+    end if;
+    return next v_job;
+end
+$$;
+
+CREATE FUNCTION public.claim_job(p_instance text, p_kinds text[], p_lease_seconds double precision, p_token uuid) RETURNS SETOF public.jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_workspace uuid;
+    v_job jobs;
+begin
+    select * into v_job from jobs where claim_token = p_token and state = 'running';
+    if found then
+        return next v_job;
+        return;
+    end if;
+    for v_workspace in
+        select w.id
+        from workspaces w
+        cross join lateral (
+            select j.available_at from jobs j
+            where j.workspace_id = w.id and j.state = 'queued' and j.available_at <= now()
+              and j.kind = any (p_kinds)
+            order by j.priority desc, j.available_at, j.id limit 1) best
+        cross join lateral (
+            select count(*) as running from jobs r
+            where r.workspace_id = w.id and r.state = 'running') load
+        where w.max_running is null or load.running < w.max_running
+        order by load.running::double precision / w.weight, best.available_at, w.id
+    loop
+        perform 1 from workspaces w
+        where w.id = v_workspace for no key update;
+        continue when exists (
+            select 1 from workspaces w where w.id = v_workspace and w.max_running <= (
+                select count(*) from jobs r where r.workspace_id = v_workspace and r.state = 'running'));
+        select j.* into v_job from jobs j
+        where j.workspace_id = v_workspace and j.state = 'queued' and j.available_at <= now()
+          and j.kind = any (p_kinds)
+          and not exists (select 1 from kinds k where k.kind = j.kind and k.paused_at is not null)
+        order by j.priority desc, j.available_at, j.id limit 1
+        for update of j skip locked;
+        continue when not found;
+        update jobs set state = 'running', attempt = attempt + 1, lease_owner = p_instance,
+                        lease_until = now() + make_interval(secs => p_lease_seconds), claim_token = p_token,
+                        started_at = now(), progress = null, sequence = sequence + 1
+        where id = v_job.id returning * into v_job;
+        insert into attempts (job_id, attempt, workspace_id, instance)
+        values (v_job.id, v_job.attempt, v_job.workspace_id, p_instance);
+        perform tell_job(v_job, 'started');
+        return next v_job;
+        return;
+    end loop;
+end
+$$;
+
+CREATE FUNCTION public.create_job(p_workspace uuid, p_kind text, p_params jsonb, p_cloud uuid, p_priority smallint, p_requested_by text, p_traceparent text DEFAULT NULL::text, p_retry_of uuid DEFAULT NULL::uuid, p_id uuid DEFAULT NULL::uuid) RETURNS public.jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_kind kinds;
+    v_job jobs;
+begin
+    perform enter_workspace(p_workspace);
+    select * into v_kind from kinds where kind = p_kind;
+    insert into jobs (id, workspace_id, cloud_id, kind, pool, params, priority, start_by, max_failures,
+                      backoff_seconds, requested_by, traceparent, retry_of)
+    values (coalesce(p_id, uuid7()), p_workspace, p_cloud, p_kind, coalesce(v_kind.pool, 'default'), p_params,
+            coalesce(p_priority, 0::smallint),
+            now() + make_interval(secs => coalesce(v_kind.start_seconds, 86400)),
+            coalesce(v_kind.attempts, 3), coalesce(v_kind.backoff_seconds, 2), p_requested_by, p_traceparent,
+            p_retry_of)
+    on conflict (id) do nothing
+    returning * into v_job;
+    if found then
+        perform tell_job(v_job, 'queued');
+        perform ring_for(v_job);
+    else
+        select * into v_job from jobs where id = p_id;
+    end if;
+    return v_job;
+end
+$$;
+
+CREATE FUNCTION public.create_job_once(p_workspace uuid, p_kind text, p_params jsonb, p_cloud uuid, p_priority smallint, p_requested_by text, p_traceparent text, p_route text, p_key text, p_fingerprint bytea) RETURNS public.jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_id uuid := uuid7();
+    v_known idempotency_keys;
+    v_job jobs;
+begin
+    perform enter_workspace(p_workspace);
+    insert into idempotency_keys (workspace_id, principal, route, key, fingerprint, job_id)
+    values (p_workspace, p_requested_by, p_route, p_key, p_fingerprint, v_id)
+    on conflict do nothing;
+    if found then
+        return create_job(p_workspace, p_kind, p_params, p_cloud, p_priority, p_requested_by,
+                          p_traceparent, null, v_id);
+    end if;
+    select * into v_known from idempotency_keys
+    where workspace_id = p_workspace and principal = p_requested_by and route = p_route and key = p_key;
+    if v_known.fingerprint = p_fingerprint then
+        select * into v_job from jobs where id = v_known.job_id;
+    end if;
+    return v_job;
+end
+$$;
+
+CREATE FUNCTION public.current_workspace() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    select nullif(current_setting('app.workspace', true), '')::uuid
+$$;
+
+CREATE FUNCTION public.delete_cloud(p_workspace uuid, p_id uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_job uuid;
+begin
+    perform enter_workspace(p_workspace);
+    perform 1 from clouds where id = p_id and workspace_id = p_workspace for update;
+    if not found then
+        return false;
+    end if;
+    for v_job in
+        select id from jobs
+        where workspace_id = p_workspace and cloud_id = p_id
+          and state in ('waiting', 'queued', 'running') order by id
+    loop
+        perform cancel_job(p_workspace, v_job);
+    end loop;
+    delete from clouds where id = p_id and workspace_id = p_workspace;
+    return true;
+end
+$$;
+
+CREATE FUNCTION public.end_attempt(p_job public.jobs, p_outcome text, p_error jsonb, p_retryable boolean, p_log_tail text) RETURNS public.job_state
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_job jobs;
+    v_pause double precision;
+begin
+    if p_job.cancel_requested_at is not null then
+        update jobs set state = 'cancelled', progress = null, lease_owner = null, lease_until = null,
+                        claim_token = null, ended_at = now(), sequence = sequence + 1
+        where id = p_job.id returning * into v_job;
+        update attempts set ended_at = now(), outcome = 'cancelled', error = p_error, log_tail = p_log_tail
+        where job_id = p_job.id and attempt = p_job.attempt;
+        perform tell_job(v_job, 'cancelled');
+    elsif p_retryable and p_job.failures + 1 < p_job.max_failures then
+        -- Full jitter over the second half of the pause, so that a fleet does not come back in step.
+        v_pause := least(p_job.backoff_seconds * power(2, p_job.failures), 3600) * (0.5 + random() / 2);
+        update jobs set state = 'queued', failures = failures + 1, error = p_error, progress = null,
+                        available_at = now() + make_interval(secs => v_pause),
+                        start_by = greatest(start_by, now() + make_interval(secs => v_pause + 3600)),
+                        lease_owner = null, lease_until = null, claim_token = null, sequence = sequence + 1
+        where id = p_job.id returning * into v_job;
+        update attempts set ended_at = now(), outcome = p_outcome, error = p_error, log_tail = p_log_tail
+        where job_id = p_job.id and attempt = p_job.attempt;
+        perform tell_job(v_job, 'retry_scheduled',
+                         jsonb_build_object('error', p_error, 'available_at', v_job.available_at));
+        perform ring_for(v_job);
+    else
+        update jobs set state = 'failed', failures = failures + 1, error = p_error, progress = null,
+                        lease_owner = null, lease_until = null, claim_token = null,
+                        ended_at = now(), sequence = sequence + 1
+        where id = p_job.id returning * into v_job;
+        update attempts set ended_at = now(), outcome = case when p_outcome = 'lost' then 'lost' else 'failed' end,
+                            error = p_error, log_tail = p_log_tail
+        where job_id = p_job.id and attempt = p_job.attempt;
+        perform tell_job(v_job, 'failed', jsonb_build_object('error', p_error));
+    end if;
+    return v_job.state;
+end
+$$;
+
+CREATE FUNCTION public.enter_workspace(p_workspace uuid) RETURNS void
+    LANGUAGE sql
+    AS $$
+    select set_config('app.workspace', p_workspace::text, true)
+$$;
+
+CREATE FUNCTION public.fail_job(p_job uuid, p_attempt integer, p_error jsonb, p_retryable boolean, p_log_tail text) RETURNS public.job_state
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_job jobs;
+begin
+    select * into v_job from jobs
+    where id = p_job and attempt = p_attempt and state = 'running' for update;
+    if not found then
+        return null;
+    end if;
+    return end_attempt(v_job, 'retried', p_error, p_retryable, p_log_tail);
+end
+$$;
+
+CREATE FUNCTION public.fail_overdue_jobs(p_limit integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_job jobs;
+    v_error jsonb;
+    v_count integer := 0;
+begin
+    for v_job in
+        select * from jobs where state = 'queued' and start_by < now()
+        order by start_by limit p_limit for update skip locked
+    loop
+        if exists (select 1 from service_instances
+                   where v_job.kind = any (kinds) and seen_at > now() - interval '1 minute') then
+            v_error := jsonb_build_object('code', 'not_started', 'title', 'The job was not started in time',
+                'detail', format('No slot was free for %s before %s.', v_job.kind, v_job.start_by),
+                'remedy', 'Retry it when the queue is shorter, or ask for more workers.');
+        else
+            v_error := jsonb_build_object('code', 'no_worker', 'title', 'No worker knows this kind',
+                'detail', format('No running processor knows %s.', v_job.kind),
+                'remedy', 'Ask the operators to start a processor that does, then retry.');
+        end if;
+        update jobs set state = 'failed', error = v_error, ended_at = now(), sequence = sequence + 1
+        where id = v_job.id returning * into v_job;
+        perform tell_job(v_job, 'failed', jsonb_build_object('error', v_error));
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end
+$$;
+
+CREATE FUNCTION public.find_api_key(p_id text) RETURNS TABLE(workspace_id uuid, name text, secret_sha256 bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    select workspace_id, name, secret_sha256
+    from api_keys
+    where id = p_id and revoked_at is null and (expires_at is null or expires_at > now())
+$$;
+
+CREATE FUNCTION public.finish_job(p_job uuid, p_attempt integer, p_result jsonb, p_products jsonb, p_log_tail text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_job jobs;
+begin
+    update jobs set state = 'succeeded', result = p_result, error = null, progress = null,
+                    lease_owner = null, lease_until = null, claim_token = null,
+                    ended_at = now(), sequence = sequence + 1
+    where id = p_job and attempt = p_attempt and state = 'running' and cancel_requested_at is null
+    returning * into v_job;
+    if not found then
+        return false;
+    end if;
+    insert into products (workspace_id, job_id, attempt, cloud_id, name, object, media_type, bytes, crc32c, sha256)
+    select v_job.workspace_id, p_job, p_attempt, v_job.cloud_id, p.name, p.object, p.media_type, p.bytes,
+           p.crc32c, p.sha256
+    from jsonb_to_recordset(p_products) as p(
+        name text, object text, media_type text, bytes bigint, crc32c text, sha256 text);
+    update attempts set ended_at = now(), outcome = 'succeeded', log_tail = p_log_tail
+    where job_id = p_job and attempt = p_attempt;
+    perform tell_job(v_job, 'succeeded', jsonb_build_object('result', p_result));
+    return true;
+end
+$$;
+
+CREATE FUNCTION public.finish_upload(p_workspace uuid, p_cloud uuid, p_name text, p_object text, p_bytes bigint, p_crc32c text, p_params jsonb, p_requested_by text, p_traceparent text) RETURNS SETOF public.jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_cloud clouds;
+begin
+    perform enter_workspace(p_workspace);
+    update clouds
+    set state = 'stored', source_name = p_name, source_object = p_object, source_bytes = p_bytes,
+        source_crc32c = p_crc32c, version = version + 1, updated_at = now()
+    where id = p_cloud and workspace_id = p_workspace and state = 'empty'
+    returning * into v_cloud;
+    if not found then
+        return;
+    end if;
+    insert into outbox (exchange, routing_key, mandatory, message)
+    values ('pointmill.events', p_workspace || '.cloud.stored', false,
+            jsonb_strip_nulls(jsonb_build_object(
+                'specversion', '1.0',
+                'id', uuid7(),
+                'source', '/pointmill/' || current_user,
+                'type', 'pointmill.cloud.stored.v1',
+                'subject', v_cloud.id,
+                'time', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                'datacontenttype', 'application/json',
+                'traceparent', p_traceparent,
+                'workspaceid', p_workspace,
+                'data', jsonb_build_object(
+                    'cloud_id', v_cloud.id, 'workspace_id', p_workspace, 'name', v_cloud.name,
+                    'source_name', p_name, 'bytes', p_bytes, 'crc32c', p_crc32c))));
+    return query select * from create_job(
+        p_workspace, 'pointcloud.ingest', p_params, p_cloud, 0::smallint, p_requested_by, p_traceparent);
+end
+$$;
+
+CREATE FUNCTION public.guard_job_moves() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if new.attempt < old.attempt or new.sequence < old.sequence or new.failures < old.failures then
+        raise exception 'job %: attempt, failures and sequence only grow', old.id using errcode = 'check_violation';
+    end if;
+    if new.state is distinct from old.state and not (
+        (old.state = 'waiting' and new.state in ('queued', 'failed', 'cancelled'))
+        or (old.state = 'queued' and new.state in ('running', 'failed', 'cancelled'))
+        or (old.state = 'running' and new.state in ('succeeded', 'failed', 'cancelled', 'queued')))
+    then
+        raise exception 'job %: % -> % is not a move', old.id, old.state, new.state using errcode = 'check_violation';
+    end if;
+    if old.state in ('succeeded', 'failed', 'cancelled') and new.attempt <> old.attempt then
+        raise exception 'job % has ended', old.id using errcode = 'check_violation';
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION public.plan_deliveries(p_event uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_event job_events;
+begin
+    select * into v_event from job_events
+    where event_id = p_event and type in ('succeeded', 'failed', 'cancelled');
+    if not found then
+        return false;
+    end if;
+    insert into inbox (consumer, source, id)
+    values ('notifier', v_event.message ->> 'source', p_event::text)
+    on conflict do nothing;
+    if not found then
+        return false;
+    end if;
+    insert into deliveries (workspace_id, event_id, job_id, channel, recipient, message)
+    select v_event.workspace_id, p_event, v_event.job_id, 'webhook', w.id::text, v_event.message
+    from webhooks w where w.workspace_id = v_event.workspace_id and w.disabled_at is null
+    union all
+    select v_event.workspace_id, p_event, v_event.job_id, 'email', m.email, v_event.message
+    from members m where m.workspace_id = v_event.workspace_id and m.notify_by_mail
+    on conflict do nothing;
+    return true;
+end
+$$;
+
+CREATE TABLE public.clouds (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    workspace_id uuid NOT NULL,
+    project_id uuid,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    properties jsonb DEFAULT '{}'::jsonb NOT NULL,
+    state public.cloud_state DEFAULT 'empty'::public.cloud_state NOT NULL,
+    source_name text,
+    source_object text,
+    source_bytes bigint,
+    source_crc32c text,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT clouds_description_check CHECK ((length(description) <= 10000)),
+    CONSTRAINT clouds_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT clouds_properties_check CHECK ((jsonb_typeof(properties) = 'object'::text)),
+    CONSTRAINT clouds_source_bytes_check CHECK ((source_bytes > 0)),
+    CONSTRAINT clouds_source_crc32c_check CHECK ((source_crc32c ~ '^[0-9a-f]{8}$'::text)),
+    CONSTRAINT stored_has_a_source CHECK (((state = 'stored'::public.cloud_state) = ((source_object IS NOT NULL) AND (source_name IS NOT NULL) AND (source_bytes IS NOT NULL) AND (source_crc32c IS NOT NULL))))
+);
+
+CREATE VIEW public.cloud_details WITH (security_invoker='true') AS
+ SELECT c.id,
+    c.workspace_id,
+    c.project_id,
+    c.name,
+    c.description,
+    c.properties,
+    c.state,
+    c.source_name,
+    c.source_object,
+    c.source_bytes,
+    c.source_crc32c,
+    c.version,
+    c.created_at,
+    c.updated_at,
+    latest.id AS job_id,
+    milled.result AS summary
+   FROM ((public.clouds c
+     LEFT JOIN LATERAL ( SELECT j.id
+           FROM public.jobs j
+          WHERE ((j.workspace_id = c.workspace_id) AND (j.cloud_id = c.id) AND (j.kind = 'pointcloud.ingest'::text))
+          ORDER BY j.created_at DESC
+         LIMIT 1) latest ON (true))
+     LEFT JOIN LATERAL ( SELECT j.result
+           FROM public.jobs j
+          WHERE ((j.workspace_id = c.workspace_id) AND (j.cloud_id = c.id) AND (j.kind = 'pointcloud.ingest'::text) AND (j.state = 'succeeded'::public.job_state))
+          ORDER BY j.created_at DESC
+         LIMIT 1) milled ON (true));
+
+CREATE FUNCTION public.read_cloud(p_workspace uuid, p_id uuid) RETURNS SETOF public.cloud_details
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform enter_workspace(p_workspace);
+    return query select * from cloud_details where id = p_id;
+end
+$$;
+
+CREATE TABLE public.products (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    workspace_id uuid NOT NULL,
+    job_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    cloud_id uuid,
+    name text NOT NULL,
+    object text NOT NULL,
+    media_type text NOT NULL,
+    bytes bigint NOT NULL,
+    crc32c text NOT NULL,
+    sha256 text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT products_bytes_check CHECK ((bytes >= 0)),
+    CONSTRAINT products_crc32c_check CHECK ((crc32c ~ '^[0-9a-f]{8}$'::text)),
+    CONSTRAINT products_name_check CHECK ((name ~ '^[a-z][a-z0-9_-]{0,63}$'::text)),
+    CONSTRAINT products_sha256_check CHECK ((sha256 ~ '^[0-9a-f]{64}$'::text))
+);
+
+CREATE FUNCTION public.read_cloud_products(p_workspace uuid, p_cloud uuid) RETURNS SETOF public.products
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform enter_workspace(p_workspace);
+    return query
+        select distinct on (name) * from products
+        where workspace_id = p_workspace and cloud_id = p_cloud
+        order by name, created_at desc;
+end
+$$;
+
+CREATE FUNCTION public.read_job(p_workspace uuid, p_id uuid) RETURNS SETOF public.jobs
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform enter_workspace(p_workspace);
+    return query select * from jobs where id = p_id;
+end
+$$;
+
+CREATE TABLE public.job_events (
+    id bigint NOT NULL,
+    event_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    job_id uuid NOT NULL,
+    sequence integer NOT NULL,
+    type text NOT NULL,
+    message jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT job_events_type_check CHECK ((type = ANY (ARRAY['queued'::text, 'started'::text, 'retry_scheduled'::text, 'cancel_requested'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text])))
+);
+
+CREATE FUNCTION public.read_job_events(p_workspace uuid, p_job uuid, p_after integer) RETURNS SETOF public.job_events
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform enter_workspace(p_workspace);
+    return query select * from job_events where job_id = p_job and sequence > p_after order by sequence;
+end
+$$;
+
+CREATE FUNCTION public.read_job_products(p_workspace uuid, p_job uuid) RETURNS SETOF public.products
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform enter_workspace(p_workspace);
+    return query select * from products where job_id = p_job order by name;
+end
+$$;
+
+CREATE FUNCTION public.reap_lost_jobs(p_limit integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_job jobs;
+    v_count integer := 0;
+begin
+    for v_job in
+        select * from jobs where state = 'running' and lease_until < now()
+        order by lease_until limit p_limit for update skip locked
+    loop
+        perform end_attempt(v_job, 'lost', jsonb_build_object(
+            'code', 'worker_lost',
+            'title', 'The worker went silent',
+            'detail', format('Attempt %s stopped answering before it was done.', v_job.attempt),
+            'remedy', 'Retry the job; if it happens again with the same file, tell the operators.'), true, null);
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end
+$$;
+
+CREATE FUNCTION public.release_job(p_job uuid, p_attempt integer) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_job jobs;
+begin
+    select * into v_job from jobs
+    where id = p_job and attempt = p_attempt and state = 'running' for update;
+    if not found then
+        return false;
+    end if;
+    if v_job.cancel_requested_at is not null then
+        perform end_attempt(v_job, 'released', null, false, null);
+        return true;
+    end if;
+    update jobs set state = 'queued', available_at = now(), progress = null,
+                    start_by = greatest(start_by, now() + interval '1 hour'),
+                    lease_owner = null, lease_until = null, claim_token = null, sequence = sequence + 1
+    where id = p_job returning * into v_job;
+    update attempts set ended_at = now(), outcome = 'released' where job_id = p_job and attempt = p_attempt;
+    perform tell_job(v_job, 'retry_scheduled', jsonb_build_object('available_at', v_job.available_at));
+    perform ring_for(v_job);
+    return true;
+end
+$$;
+
+CREATE FUNCTION public.retry_job(p_workspace uuid, p_id uuid, p_requested_by text, p_traceparent text) RETURNS SETOF public.jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_job jobs;
+begin
+    perform enter_workspace(p_workspace);
+    select * into v_job from jobs
+    where id = p_id and workspace_id = p_workspace and state in ('failed', 'cancelled');
+    if found then
+        return query select * from create_job(
+            p_workspace, v_job.kind, v_job.params, v_job.cloud_id, v_job.priority, p_requested_by,
+            p_traceparent, p_id);
+    end if;
+end
+$$;
+
+CREATE FUNCTION public.ring_for(p_job public.jobs) RETURNS void
+    LANGUAGE sql
+    AS $$
+    insert into outbox (exchange, routing_key, mandatory, available_at, message)
+    values ('pointmill.work', 'work.' || p_job.pool, true, p_job.available_at,
+            jsonb_strip_nulls(jsonb_build_object(
+                'specversion', '1.0',
+                'id', uuid7(),
+                'source', '/pointmill/' || current_user,
+                'type', 'pointmill.work.available.v1',
+                'subject', p_job.id,
+                'time', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                'datacontenttype', 'application/json',
+                'traceparent', p_job.traceparent,
+                'data', jsonb_build_object('job_id', p_job.id, 'kind', p_job.kind, 'pool', p_job.pool))))
+$$;
+
+CREATE FUNCTION public.tell_job(p_job public.jobs, p_type text, p_detail jsonb DEFAULT '{}'::jsonb) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_event uuid := uuid7();
+    v_message jsonb;
+begin
+    v_message := jsonb_strip_nulls(jsonb_build_object(
+        'specversion', '1.0',
+        'id', v_event,
+        'source', '/pointmill/' || current_user,
+        'type', 'pointmill.job.' || p_type || '.v1',
+        'subject', p_job.id,
+        'time', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'datacontenttype', 'application/json',
+        'traceparent', p_job.traceparent,
+        'sequence', p_job.sequence::text,
+        'workspaceid', p_job.workspace_id,
+        'data', jsonb_build_object(
+            'job_id', p_job.id,
+            'workspace_id', p_job.workspace_id,
+            'cloud_id', p_job.cloud_id,
+            'kind', p_job.kind,
+            'state', p_job.state,
+            'attempt', p_job.attempt,
+            'requested_by', p_job.requested_by) || p_detail));
+    insert into job_events (event_id, workspace_id, job_id, sequence, type, message)
+    values (v_event, p_job.workspace_id, p_job.id, p_job.sequence, p_type, v_message);
+    insert into outbox (exchange, routing_key, mandatory, message)
+    values ('pointmill.events',
+            p_job.workspace_id || '.job.' || replace(p_job.kind, '.', '_') || '.' || p_type,
+            p_type in ('succeeded', 'failed', 'cancelled'), v_message);
+end
+$$;
+
+CREATE TABLE public.api_keys (
+    id text NOT NULL,
+    workspace_id uuid NOT NULL,
+    name text NOT NULL,
+    secret_sha256 bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_keys_id_check CHECK ((id ~ '^[0-9a-f]{8}$'::text)),
+    CONSTRAINT api_keys_secret_sha256_check CHECK ((length(secret_sha256) = 32))
+);
+
+CREATE TABLE public.attempts (
+    job_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    workspace_id uuid NOT NULL,
+    instance text NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    outcome text,
+    error jsonb,
+    log_tail text,
+    CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'failed'::text, 'retried'::text, 'cancelled'::text, 'lost'::text, 'released'::text])))
+);
+
+CREATE TABLE public.deliveries (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    workspace_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    job_id uuid NOT NULL,
+    channel text NOT NULL,
+    recipient text NOT NULL,
+    endpoint text GENERATED ALWAYS AS (
+CASE channel
+    WHEN 'email'::text THEN 'email'::text
+    ELSE recipient
+END) STORED NOT NULL,
+    message jsonb NOT NULL,
+    state public.delivery_state DEFAULT 'pending'::public.delivery_state NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT deliveries_channel_check CHECK ((channel = ANY (ARRAY['webhook'::text, 'email'::text])))
+);
+
+CREATE TABLE public.idempotency_keys (
+    workspace_id uuid NOT NULL,
+    principal text NOT NULL,
+    route text NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    job_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT idempotency_keys_key_check CHECK (((length(key) >= 1) AND (length(key) <= 255)))
+);
+
+CREATE TABLE public.inbox (
+    consumer text NOT NULL,
+    source text NOT NULL,
+    id text NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE public.job_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.job_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.kinds (
+    kind text NOT NULL,
+    title text NOT NULL,
+    description text NOT NULL,
+    params_schema jsonb NOT NULL,
+    result_schema jsonb NOT NULL,
+    pool text NOT NULL,
+    needs_source boolean NOT NULL,
+    attempts integer NOT NULL,
+    backoff_seconds double precision NOT NULL,
+    run_seconds double precision NOT NULL,
+    start_seconds double precision NOT NULL,
+    version integer NOT NULL,
+    paused_at timestamp with time zone,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT kinds_attempts_check CHECK ((attempts >= 1)),
+    CONSTRAINT kinds_backoff_seconds_check CHECK ((backoff_seconds >= (0)::double precision)),
+    CONSTRAINT kinds_kind_check CHECK ((kind ~ '^[a-z][a-z0-9]*(\.[a-z][a-z0-9]*)+$'::text)),
+    CONSTRAINT kinds_pool_check CHECK ((pool ~ '^[a-z][a-z0-9]*$'::text)),
+    CONSTRAINT kinds_run_seconds_check CHECK ((run_seconds > (0)::double precision)),
+    CONSTRAINT kinds_start_seconds_check CHECK ((start_seconds > (0)::double precision)),
+    CONSTRAINT kinds_version_check CHECK ((version >= 1))
+);
+
+CREATE TABLE public.members (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    workspace_id uuid NOT NULL,
+    name text NOT NULL,
+    email text NOT NULL,
+    notify_by_mail boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT members_email_check CHECK (((email ~ '^[^[:space:]@]+@[^[:space:]@]+$'::text) AND (length(email) <= 254)))
+);
+
+CREATE TABLE public.outbox (
+    id bigint NOT NULL,
+    service text DEFAULT CURRENT_USER NOT NULL,
+    exchange text NOT NULL,
+    routing_key text NOT NULL,
+    mandatory boolean NOT NULL,
+    message jsonb NOT NULL,
+    available_at timestamp with time zone DEFAULT now() NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+
+ALTER TABLE public.outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.outbox_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.projects (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    workspace_id uuid NOT NULL,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    config jsonb DEFAULT '{}'::jsonb NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT projects_config_check CHECK ((jsonb_typeof(config) = 'object'::text)),
+    CONSTRAINT projects_description_check CHECK ((length(description) <= 10000)),
+    CONSTRAINT projects_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+CREATE TABLE public.schema_migrations (
+    version character varying NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.senders (
+    user_id text NOT NULL,
+    workspace_id uuid NOT NULL,
+    kinds text[],
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.service_instances (
+    instance text NOT NULL,
+    service text NOT NULL,
+    version text NOT NULL,
+    accepts text[] NOT NULL,
+    kinds text[] DEFAULT '{}'::text[] NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.webhooks (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    workspace_id uuid NOT NULL,
+    url text NOT NULL,
+    secret text NOT NULL,
+    disabled_at timestamp with time zone,
+    disabled_reason text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT webhooks_url_check CHECK (((length(url) >= 1) AND (length(url) <= 2000)))
+);
+
+CREATE TABLE public.workspaces (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    name text NOT NULL,
+    weight integer DEFAULT 1 NOT NULL,
+    max_running integer,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT workspaces_max_running_check CHECK ((max_running >= 0)),
+    CONSTRAINT workspaces_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT workspaces_weight_check CHECK (((weight >= 1) AND (weight <= 1000)))
+);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (job_id, attempt);
+
+ALTER TABLE ONLY public.clouds
+    ADD CONSTRAINT clouds_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.clouds
+    ADD CONSTRAINT clouds_source_object_key UNIQUE (source_object);
+
+ALTER TABLE ONLY public.clouds
+    ADD CONSTRAINT clouds_workspace_id_id_key UNIQUE (workspace_id, id);
+
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_event_id_channel_recipient_key UNIQUE (event_id, channel, recipient);
+
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (workspace_id, principal, route, key);
+
+ALTER TABLE ONLY public.inbox
+    ADD CONSTRAINT inbox_pkey PRIMARY KEY (consumer, source, id);
+
+ALTER TABLE ONLY public.job_events
+    ADD CONSTRAINT job_events_event_id_key UNIQUE (event_id);
+
+ALTER TABLE ONLY public.job_events
+    ADD CONSTRAINT job_events_job_id_sequence_key UNIQUE (job_id, sequence);
+
+ALTER TABLE ONLY public.job_events
+    ADD CONSTRAINT job_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.jobs
+    ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.jobs
+    ADD CONSTRAINT jobs_workspace_id_id_key UNIQUE (workspace_id, id);
+
+ALTER TABLE ONLY public.kinds
+    ADD CONSTRAINT kinds_pkey PRIMARY KEY (kind);
+
+ALTER TABLE ONLY public.members
+    ADD CONSTRAINT members_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.members
+    ADD CONSTRAINT members_workspace_id_email_key UNIQUE (workspace_id, email);
+
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.products
+    ADD CONSTRAINT products_job_id_name_key UNIQUE (job_id, name);
+
+ALTER TABLE ONLY public.products
+    ADD CONSTRAINT products_object_key UNIQUE (object);
+
+ALTER TABLE ONLY public.products
+    ADD CONSTRAINT products_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.projects
+    ADD CONSTRAINT projects_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.projects
+    ADD CONSTRAINT projects_workspace_id_id_key UNIQUE (workspace_id, id);
+
+ALTER TABLE ONLY public.projects
+    ADD CONSTRAINT projects_workspace_id_name_key UNIQUE (workspace_id, name);
+
+ALTER TABLE ONLY public.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY public.senders
+    ADD CONSTRAINT senders_pkey PRIMARY KEY (user_id);
+
+ALTER TABLE ONLY public.service_instances
+    ADD CONSTRAINT service_instances_pkey PRIMARY KEY (instance);
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.workspaces
+    ADD CONSTRAINT workspaces_name_key UNIQUE (name);
+
+ALTER TABLE ONLY public.workspaces
+    ADD CONSTRAINT workspaces_pkey PRIMARY KEY (id);
+
+CREATE INDEX clouds_in_order ON public.clouds USING btree (workspace_id, created_at DESC, id DESC);
+
+CREATE INDEX clouds_of_a_project ON public.clouds USING btree (workspace_id, project_id) WHERE (project_id IS NOT NULL);
+
+CREATE INDEX deliveries_in_order ON public.deliveries USING btree (workspace_id, created_at DESC, id DESC);
+
+CREATE INDEX deliveries_to_send ON public.deliveries USING btree (endpoint, next_at) WHERE (state = 'pending'::public.delivery_state);
+
+CREATE INDEX job_ends_in_order ON public.job_events USING btree (created_at) WHERE (type = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text]));
+
+CREATE UNIQUE INDEX jobs_by_claim ON public.jobs USING btree (claim_token) WHERE (claim_token IS NOT NULL);
+
+CREATE INDEX jobs_in_order ON public.jobs USING btree (workspace_id, created_at DESC, id DESC);
+
+CREATE INDEX jobs_of_a_cloud ON public.jobs USING btree (workspace_id, cloud_id, created_at DESC) WHERE (cloud_id IS NOT NULL);
+
+CREATE INDEX jobs_running ON public.jobs USING btree (workspace_id, lease_until) WHERE (state = 'running'::public.job_state);
+
+CREATE INDEX jobs_to_claim ON public.jobs USING btree (workspace_id, priority DESC, available_at, id) WHERE (state = 'queued'::public.job_state);
+
+CREATE INDEX jobs_to_start ON public.jobs USING btree (start_by) WHERE (state = 'queued'::public.job_state);
+
+CREATE INDEX outbox_to_relay ON public.outbox USING btree (service, available_at, id);
+
+CREATE INDEX products_of_a_cloud ON public.products USING btree (workspace_id, cloud_id, name, created_at DESC);
+
+CREATE INDEX webhooks_of_a_workspace ON public.webhooks USING btree (workspace_id, created_at DESC, id DESC);
+
+CREATE TRIGGER jobs_move_legally BEFORE UPDATE ON public.jobs FOR EACH ROW EXECUTE FUNCTION public.guard_job_moves();
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.attempts
+    ADD CONSTRAINT attempts_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.jobs(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.clouds
+    ADD CONSTRAINT clouds_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.clouds
+    ADD CONSTRAINT clouds_workspace_id_project_id_fkey FOREIGN KEY (workspace_id, project_id) REFERENCES public.projects(workspace_id, id) ON DELETE SET NULL (project_id);
+
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.job_events
+    ADD CONSTRAINT job_events_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.jobs(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.jobs
+    ADD CONSTRAINT jobs_workspace_id_cloud_id_fkey FOREIGN KEY (workspace_id, cloud_id) REFERENCES public.clouds(workspace_id, id) ON DELETE SET NULL (cloud_id);
+
+ALTER TABLE ONLY public.jobs
+    ADD CONSTRAINT jobs_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.jobs
+    ADD CONSTRAINT jobs_workspace_id_retry_of_fkey FOREIGN KEY (workspace_id, retry_of) REFERENCES public.jobs(workspace_id, id) ON DELETE SET NULL (retry_of);
+
+ALTER TABLE ONLY public.members
+    ADD CONSTRAINT members_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.products
+    ADD CONSTRAINT products_workspace_id_cloud_id_fkey FOREIGN KEY (workspace_id, cloud_id) REFERENCES public.clouds(workspace_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.products
+    ADD CONSTRAINT products_workspace_id_job_id_fkey FOREIGN KEY (workspace_id, job_id) REFERENCES public.jobs(workspace_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.projects
+    ADD CONSTRAINT projects_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.senders
+    ADD CONSTRAINT senders_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT webhooks_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
+CREATE POLICY a_service_relays_its_own ON public.outbox TO gateway, processor, notifier USING ((service = CURRENT_USER));
+
+ALTER TABLE public.api_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.attempts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.clouds ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.deliveries ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY gateway_sees_one_workspace ON public.attempts FOR SELECT TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.clouds TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.deliveries FOR SELECT TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.idempotency_keys TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.job_events TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.jobs TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.members TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.products TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.projects TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.webhooks TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.workspaces TO gateway USING ((id = public.current_workspace()));
+
+ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.job_events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.members ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY notifier_sees_all ON public.clouds FOR SELECT TO notifier USING (true);
+
+CREATE POLICY notifier_sees_all ON public.deliveries TO notifier USING (true);
+
+CREATE POLICY notifier_sees_all ON public.job_events FOR SELECT TO notifier USING (true);
+
+CREATE POLICY notifier_sees_all ON public.members FOR SELECT TO notifier USING (true);
+
+CREATE POLICY notifier_sees_all ON public.products FOR SELECT TO notifier USING (true);
+
+CREATE POLICY notifier_sees_all ON public.webhooks TO notifier USING (true);
+
+CREATE POLICY notifier_sees_all ON public.workspaces FOR SELECT TO notifier USING (true);
+
+ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY processor_sees_all ON public.attempts TO processor USING (true);
+
+CREATE POLICY processor_sees_all ON public.clouds FOR SELECT TO processor USING (true);
+
+CREATE POLICY processor_sees_all ON public.idempotency_keys TO processor USING (true);
+
+CREATE POLICY processor_sees_all ON public.job_events TO processor USING (true);
+
+CREATE POLICY processor_sees_all ON public.jobs TO processor USING (true);
+
+CREATE POLICY processor_sees_all ON public.products TO processor USING (true);
+
+CREATE POLICY processor_sees_all ON public.workspaces TO processor USING (true);
+
+ALTER TABLE public.products ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.webhooks ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workspaces ENABLE ROW LEVEL SECURITY;
