@@ -28,7 +28,7 @@ class Options:
     """How a private server differs between a stack for people and one for tests.
 
     Attributes:
-        durable: whether a commit survives a power cut; a test's data need not, and are faster.
+        durable: whether a commit survives a power cut; a test's data need only survive a kill, and are faster.
         connections: how many connections it accepts.
         parent_death_signal: see `children.Command`.
     """
@@ -71,7 +71,6 @@ def _settings(port: int, options: Options) -> dict[str, str]:
         "unix_socket_directories": "",
         "max_connections": str(options.connections),
         "fsync": durable,
-        "synchronous_commit": durable,
         "full_page_writes": durable,
         "timezone": "UTC",
         "log_timezone": "UTC",

@@ -50,11 +50,12 @@ class Publisher:
         self._names = exchanges
         self._exchanges: dict[str, AbstractExchange] = {}
         self._transient: dict[str, AbstractExchange] = {}
+        self._open = False
 
     @property
     def ready(self) -> bool:
         """Whether the channels are open and every exchange of this service is there."""
-        return bool(self._exchanges)
+        return self._open
 
     async def keep(self) -> None:
         """Open the channels, wait for their end, open them again."""
@@ -65,7 +66,7 @@ class Publisher:
             except BrokerUnavailable as error:
                 logger.warning("publisher_not_ready", detail=error.detail)
             finally:
-                self._exchanges, self._transient = {}, {}
+                self._open, self._exchanges, self._transient = False, {}, {}
             await pause_before_reconnect()
 
     async def publish(self, outgoing: Outgoing) -> None:
@@ -130,6 +131,7 @@ class Publisher:
             name: await transient.get_exchange(name, ensure=False) for name in self._names
         }
         self._exchanges = exchanges
+        self._open = True
         ends = {
             asyncio.ensure_future(confirmed.closed()),
             asyncio.ensure_future(transient.closed()),
