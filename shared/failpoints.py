@@ -11,6 +11,8 @@ import signal
 from collections import Counter
 from dataclasses import dataclass, field
 
+import structlog
+
 FAILPOINTS = frozenset(
     {
         "gateway.upload.receiving",  # between two pieces of a body
@@ -31,6 +33,8 @@ FAILPOINTS = frozenset(
         "notifier.delivery.sent",  # the receiver has it, the row does not say so
     }
 )
+
+logger = structlog.get_logger()
 
 
 class FailpointHit(Exception):
@@ -72,6 +76,7 @@ class Failpoints:
         self.passages[name] += 1
         if turn and self.passages[name] != int(turn):
             return
+        logger.warning("failpoint_acts", failpoint=name, action=what)
         verb, _, seconds = what.partition(":")
         if verb == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
