@@ -24,6 +24,7 @@ from services.processor.pointcloud.failures import (
     out_of_memory,
     points_missing,
 )
+from services.processor.pointcloud.layers import check_layers
 from services.processor.pointcloud.records import Records, record_dtype
 from services.processor.pointcloud.source import Source
 from shared.errors import PointmillError, TaskFailed
@@ -67,11 +68,13 @@ def choose_reading(source: Source) -> Reading:
     ]
     if compressor == _POINTWISE or any(version > _NEWEST_ITEM_OF_LAZRS for version in versions):
         return by_laszip()
+    try:
+        table = read_table(source)
+    except TaskFailed:
+        # LASzip can do without the table of chunks.
+        return by_laszip()
+    check_layers(source, payload, table)
     if chunk in (0, _VARIABLE_CHUNKS):
-        try:
-            table = read_table(source)
-        except TaskFailed:
-            return by_laszip()
         return Reading("lazrs", [0, *accumulate(points for points, _ in table[:-1])])
     return Reading("lazrs", range(0, max(source.point_count, 1), chunk))
 

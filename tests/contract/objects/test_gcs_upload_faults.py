@@ -263,7 +263,7 @@ async def test_an_upload_cancelled_while_it_is_finished_leaves_nothing(
     strict.script.fail("finish", Fault(lose_answer=True))
     task = asyncio.create_task(impatient.create("x", pieces(b"whole")))
     async with asyncio.timeout(10):
-        while "query" not in strict.script.requests:  # noqa: ASYNC110 - there is no event to await
+        while "query" not in strict.script.requests:
             await asyncio.sleep(0.01)
     assert strict.objects
     task.cancel()

@@ -41,7 +41,7 @@ async def test_a_file_becomes_a_cloud_and_a_job_in_one_request(
 async def test_what_was_accepted_is_told_to_the_bus(running: Running) -> None:
     await running.api("POST", "/v1/clouds?name=told.las", data=FILE)
     async with asyncio.timeout(10):
-        while not await outbox_is_empty(running):  # noqa: ASYNC110 - a row has no event
+        while not await outbox_is_empty(running):
             await asyncio.sleep(0.05)
 
 
@@ -143,7 +143,7 @@ async def test_a_cut_or_stalled_upload_leaves_nothing(
             assert b" 408 " in await reader.readline()
     writer.close()
     async with asyncio.timeout(10):
-        while running.stored() != before:  # noqa: ASYNC110 - a folder has no event
+        while running.stored() != before:
             await asyncio.sleep(0.05)
     await asyncio.sleep(0.2)
     assert running.stored() == before

@@ -101,7 +101,7 @@ async def processor_bus(module_broker: Broker) -> AsyncIterator[Bus]:
     )
     tasks = [asyncio.create_task(loop) for loop in bus.loops().values()]
     async with asyncio.timeout(10):
-        while not bus.publisher.ready:  # noqa: ASYNC110 - it has no event of its own
+        while not bus.publisher.ready:
             await asyncio.sleep(0.02)
     yield bus
     for task in tasks:
@@ -166,7 +166,7 @@ async def test_a_client_that_leaves_is_forgotten(running: Running) -> None:
     await stream.aclose()
     await running.api("POST", f"/v1/jobs/{job['id']}/cancel")
     async with asyncio.timeout(10):
-        while running.gateway.live.listening:  # noqa: ASYNC110 - it has no event of its own
+        while running.gateway.live.listening:
             await asyncio.sleep(0.05)
 
 

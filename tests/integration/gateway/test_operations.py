@@ -11,7 +11,7 @@ from tests.integration.gateway.conftest import Running
 
 async def test_a_gateway_with_all_its_parts_is_ready(running: Running) -> None:
     async with asyncio.timeout(15):
-        while (answer := await running.nobody("GET", "/readyz")).status != 200:  # noqa: ASYNC110 - outside
+        while (answer := await running.nobody("GET", "/readyz")).status != 200:
             await asyncio.sleep(0.2)
     assert (answer.status, answer.json["status"]) == (200, "ok")
     assert set(answer.json["checks"]) == {"database", "schema", "broker", "storage"}
