@@ -50,10 +50,15 @@ class Reading:
     starts: Sequence[int]
 
 
-def choose_reading(source: Source) -> Reading:
-    """The decoder that fits this source, by what its LAZ record says."""
+def choose_reading(source: Source, *, needs_laszip: bool = False) -> Reading:
+    """The decoder that fits this source, by what its LAZ record says.
+
+    With `needs_laszip` lazrs is kept away from the file: some damage makes it end the process.
+    """
     if not source.compressed:
         return Reading("plain", range(max(source.point_count, 1)))
+    if needs_laszip:
+        return by_laszip()
     payload = _laz_record(source)
     if len(payload) < 34:
         raise header_unusable("The record that says how the points are compressed is too short.")

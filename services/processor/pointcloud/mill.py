@@ -48,6 +48,7 @@ class Order:
         workers: how many processes may be busy; fewer are used if the memory is not enough.
         memory_bytes: how much memory all of them may hold together.
         picture_cells: cells along the longer side of the grid seen from above.
+        needs_laszip: whether the inspection found that lazrs must not read the source.
     """
 
     source: Source
@@ -57,6 +58,7 @@ class Order:
     workers: int
     memory_bytes: int
     picture_cells: int
+    needs_laszip: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class _Distributed:
 def mill(order: Order, meter: Meter) -> Milled:
     """Make the COPC file of a source. Raises TaskFailed with the codes of failures.py."""
     _check_space(order)
-    reading = choose_reading(order.source)
+    reading = choose_reading(order.source, needs_laszip=order.needs_laszip)
     try:
         return _mill(order, reading, meter)
     except TaskFailed as failure:

@@ -86,7 +86,14 @@ def run(params: Params, work: Work) -> Outcome:
     crs = find_crs(source, params.crs)
     copc = work.out / f"{_stem(work)}.copc.laz"
     order = Order(
-        source, crs, copc, work.scratch, work.workers, work.memory_bytes, params.preview_size
+        source=source,
+        crs=crs,
+        copc=copc,
+        scratch=work.scratch,
+        workers=work.workers,
+        memory_bytes=work.memory_bytes,
+        picture_cells=params.preview_size,
+        needs_laszip=seen.needs_laszip,
     )
     milled = mill(order, meter)
     oddities = _merged(seen.warnings, find_oddities(source, crs, milled), crs)
