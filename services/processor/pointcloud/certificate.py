@@ -81,7 +81,12 @@ def certify(
 
 def _changes(source: Source) -> list[str]:
     changes = describe_conversion(source.point_format)
-    for name in read_extra_bytes(source).duplicates:
+    extra = read_extra_bytes(source)
+    for name in extra.tuples:
+        changes.append(
+            f"The members of the extra dimension {name!r} became dimensions of their own."
+        )
+    for name in extra.duplicates:
         changes.append(f"All but the first extra dimension called {name!r} got a number.")
     return changes
 

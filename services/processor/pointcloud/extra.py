@@ -41,11 +41,13 @@ class ExtraBytes:
         dimensions: the numbers it describes, as far as they lie within the record.
         described: how many bytes of each record its descriptors cover.
         duplicates: names that stand for more than one dimension.
+        tuples: names of pairs and triples, which later versions of LAS do without.
     """
 
     dimensions: tuple[ExtraDimension, ...]
     described: int
     duplicates: tuple[str, ...]
+    tuples: tuple[str, ...] = ()
 
 
 def read_extra_bytes(source: Source) -> ExtraBytes:
@@ -55,6 +57,7 @@ def read_extra_bytes(source: Source) -> ExtraBytes:
         return ExtraBytes((), 0, ())
     payload = record.payload(source.path)
     found: list[ExtraDimension] = []
+    tuples: list[str] = []
     at = 0
     for start in range(0, len(payload) - _DESCRIPTOR + 1, _DESCRIPTOR):
         dimensions, size = _describe(payload[start : start + _DESCRIPTOR], at)
@@ -62,9 +65,35 @@ def read_extra_bytes(source: Source) -> ExtraBytes:
             break
         found += dimensions
         at += size
+        if len(dimensions) > 1:
+            tuples.append(dimensions[0].name.removesuffix("[0]"))
     names = [dimension.name for dimension in found]
     duplicates = sorted({name for name in names if names.count(name) > 1})
-    return ExtraBytes(tuple(_told_apart(found[:_MOST_DIMENSIONS])), at, tuple(duplicates))
+    apart = tuple(_told_apart(found[:_MOST_DIMENSIONS]))
+    return ExtraBytes(apart, at, tuple(duplicates), tuple(tuples))
+
+
+def without_tuples(payload: bytes) -> bytes:
+    """The descriptors with one for each member of a pair or triple; current readers refuse those."""
+    parts = [payload[at : at + _DESCRIPTOR] for at in range(0, len(payload), _DESCRIPTOR)]
+    return b"".join(member for part in parts for member in _members(part))
+
+
+def _members(descriptor: bytes) -> list[bytes]:
+    """The descriptor, or one for each member, whose values stand where a single one has its own."""
+    kind = descriptor[2] if len(descriptor) == _DESCRIPTOR else 0
+    if not 10 < kind <= 30:
+        return [descriptor]
+    name = descriptor[4:36].split(b"\0")[0]
+    members = []
+    for member in range((kind - 1) // 10 + 1):
+        suffix = f"[{member}]".encode()
+        # No-data, minimum, maximum, scale and offset have room for three values each.
+        values = [descriptor[at + 8 * member :][:8] + bytes(16) for at in range(40, 160, 24)]
+        own_name = (name[: 32 - len(suffix)] + suffix).ljust(32, b"\0")
+        head = descriptor[:2] + bytes([(kind - 1) % 10 + 1, descriptor[3]]) + own_name
+        members.append(head + descriptor[36:40] + b"".join(values) + descriptor[160:])
+    return members
 
 
 def with_distinct_names(payload: bytes) -> bytes:

@@ -113,7 +113,14 @@ def _values(source: Source, milled: Milled) -> Iterator[Oddity]:
         )
     if source.point_format in (0, 2) or not source.point_count:
         return
-    timed = int(milled.tally.binned["gps_time"].sum()) if "gps_time" in ranges else 0
+    counts = milled.tally.binned.get("gps_time")
+    if counts is None and "gps_time" in ranges:
+        yield Oddity(
+            "gps_time_out_of_range",
+            "The GPS times lie further apart than numbers can say; they have no statistics.",
+        )
+        return
+    timed = int(counts.sum()) if counts is not None else 0
     if timed < source.point_count:
         yield Oddity(
             "gps_time_not_finite",
