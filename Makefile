@@ -53,7 +53,7 @@ test: ## Everything: the checks, then all tests against the real parts
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3 --dist loadfile
 
 contracts: up ## Write the generated contracts anew: schema.sql, message schemas, broker definitions
 	@$(BIN)/python -m shared.messages.publish
