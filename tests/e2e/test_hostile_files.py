@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.objects import open_store
 from tests.e2e.uploading import Ended, Upload, send_all, two_slots
 from tests.fixtures import honest
 from tests.fixtures.broker import Broker
@@ -90,13 +91,16 @@ async def test_a_lie_leaves_nothing_behind_but_its_own_file(
 ) -> None:
     scratch = [path for path in (hostile_system.folder / "scratch").rglob("*") if path.is_file()]
     assert [path for path in scratch if path.name != ".lock"] == []
-    stored = {path for path in hostile_system.objects.rglob("*") if path.is_file()}
+    store = await open_store(hostile_system.objects.as_uri())
+    stored = {info.key async for info in store.list("")}
+    await store.close()
     async with hostile_system.database.connected() as connection:
         rows = await connection.fetch(
             "select source_object from clouds union all select object from products"
         )
-    named = {hostile_system.objects / row["source_object"] for row in rows}
-    assert stored == named
+    assert stored == {row["source_object"] for row in rows}
+    unfinished = {path.name for path in hostile_system.objects.rglob("*") if path.is_file()}
+    assert not any(name.endswith((".part", ".tmp")) for name in unfinished)
 
 
 async def test_the_processor_has_survived_all_of_them(
