@@ -34,6 +34,9 @@ UNAVAILABLE = (
     asyncpg.CrashShutdownError,  # 57P02
     asyncpg.TooManyConnectionsError,  # 53300
     asyncpg.InterfaceError,  # the connection was closed under us
+    # A server that shuts down says so unasked; a statement sent between that and the end of the
+    # connection meets asyncpg in the middle of another state (0.32).
+    asyncpg.InternalClientError,
 )
 
 
