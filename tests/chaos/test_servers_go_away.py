@@ -1,0 +1,56 @@
+"""The broker and the database are restarted, killed and frozen under uploads and running jobs."""
+
+import asyncio
+
+import pytest
+
+from tests.chaos.client import Client
+from tests.chaos.work import do_work, slept
+from tests.fixtures.invariants import check
+from tests.fixtures.system import System
+
+
+async def at_work(system: System, client: Client) -> "asyncio.Task[None]":
+    """Everything runs, a job is in the middle of its work, and more is being ordered."""
+    await system.start()
+    await client.register_hook()
+    cloud = await client.make_cloud("town")
+    job = await client.order("demo.sleep", slept(3), seconds=3)
+    work = asyncio.create_task(do_work(client, cloud))
+    async with asyncio.timeout(20):
+        while (await system.job(job))["state"] != "running":
+            await asyncio.sleep(0.05)
+    return work
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+async def test_the_broker_is_restarted_in_the_middle_of_uploads_and_jobs(
+    idle_system: System, client: Client, kill: bool
+) -> None:
+    work = await at_work(idle_system, client)
+    await idle_system.restart_rabbitmq(kill=kill)
+    await work
+    found = await check(idle_system, client.ledger)
+    # Jobs do not hang on the broker: none was lost or tried again because of it.
+    assert not [attempt for attempt in found.attempts if attempt["outcome"] == "lost"]
+
+
+async def test_while_the_broker_is_away_work_is_accepted_and_told_afterwards(
+    idle_system: System, client: Client
+) -> None:
+    await idle_system.start()
+    await client.register_hook()
+    idle_system.servers.kill("rabbitmq")
+    await do_work(client)  # every order gets its 2xx
+    await idle_system.servers.start_rabbitmq()
+    await check(idle_system, client.ledger)
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+async def test_the_database_is_restarted_in_the_middle_of_uploads_and_jobs(
+    idle_system: System, client: Client, kill: bool
+) -> None:
+    work = await at_work(idle_system, client)
+    await idle_system.restart_postgres(kill=kill)
+    await work
+    await check(idle_system, client.ledger, repeats=True)
