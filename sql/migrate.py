@@ -7,6 +7,9 @@ the old code is gone. Each runs in one transaction unless its first line is `-- 
 Several runners may start at once: they poll a *try* lock, because one that waits inside
 `pg_advisory_lock` would deadlock with a `create index concurrently` of the one that holds it.
 Connect directly, not through a transaction-mode pooler: the lock belongs to a session.
+
+MIGRATE_DATABASE_URL is the owner's; MIGRATE_ROLE_PASSWORDS (JSON: role to password, optional) lets
+the services' roles log in. Roles that it does not name stay as they are.
 """
 
 import argparse
@@ -16,14 +19,16 @@ import os
 import re
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
 
+from sql.roles import ROLES, read_passwords, set_passwords
+
 HERE = Path(__file__).parent
-ROLES = ("gateway", "processor", "notifier")
 LOCK = 0x706F696E74  # "point"
 LOCK_WAIT_SECONDS = 120.0
 NAME = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
@@ -75,13 +80,14 @@ def read_migrations(folder: Path = HERE / "migrations") -> list[Migration]:
     return found
 
 
-async def migrate(
+async def migrate(  # noqa: PLR0913 - independent options, all by keyword
     url: str,
     *,
     plan: bool = False,
     phase: str | None = None,
     to: str | None = None,
     migrations: list[Migration] | None = None,
+    passwords: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Bring the database up to date and return the names of what was (or would be) applied.
 
@@ -91,6 +97,7 @@ async def migrate(
         phase: `pre` stops before the first missing `post`; `post` or None applies everything.
         to: the last version to apply; None for all.
         migrations: the set to apply instead of the folder's.
+        passwords: service role to the password it shall log in with.
 
     Raises:
         MigrationRefused: an applied file was changed, or the lock is held for too long.
@@ -106,6 +113,7 @@ async def migrate(
                 await _apply(connection, migration)
             if to is None:
                 await connection.execute((HERE / "access.sql").read_text())
+            await set_passwords(connection, passwords or {})
         return [f"{m.version}_{m.phase}_{m.name}" for m in missing]
     finally:
         await connection.close()
@@ -193,7 +201,14 @@ def main() -> int:
         sys.stderr.write("Set MIGRATE_DATABASE_URL to the owner's direct connection.\n")
         return 2
     try:
-        names = asyncio.run(migrate(url, plan=options.plan, phase=options.phase, to=options.to))
+        passwords = read_passwords(os.environ.get("MIGRATE_ROLE_PASSWORDS") or "{}")
+    except ValueError as error:
+        sys.stderr.write(f"MIGRATE_ROLE_PASSWORDS {error}.\n")
+        return 2
+    try:
+        names = asyncio.run(
+            migrate(url, plan=options.plan, phase=options.phase, to=options.to, passwords=passwords)
+        )
     except (MigrationRefused, OSError, asyncpg.PostgresError) as error:
         sys.stderr.write(f"Nothing more was applied: {error}\n")
         return 1
