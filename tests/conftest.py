@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fixtures.broker",
     "tests.fixtures.system",
     "tests.fixtures.processors",
+    "tests.fixtures.summary",
 ]

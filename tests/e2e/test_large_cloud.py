@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import laspy
@@ -76,7 +75,7 @@ async def most_held(milling: "asyncio.Task[Answer]", before: set[int]) -> int:
 
 
 async def test_twenty_million_points_need_less_than_a_gibibyte_over_all_processes(
-    large_cloud: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    large_cloud: Path, tmp_path: Path, summarize: Callable[[str, str], None]
 ) -> None:
     out, scratch = tmp_path / "out", tmp_path / "scratch"
     out.mkdir()
@@ -106,7 +105,6 @@ async def test_twenty_million_points_need_less_than_a_gibibyte_over_all_processe
                 path.unlink()
     assert answer.result["points"] == POINTS, log.text()
     assert answer.result["nodes"] > POINTS // 100_000
-    with capsys.disabled():
-        sys.stdout.write(f"\n{POINTS} points: {most >> 20} MiB at most\n")
+    summarize("a large cloud", f"{POINTS} points: {most >> 20} MiB at most, all processes together")
     # Less than this would mean that the samples missed the work.
     assert 128 << 20 < most < GIBIBYTE, f"{most >> 20} MiB"
