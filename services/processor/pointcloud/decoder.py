@@ -160,12 +160,26 @@ def _chunks_from(file: BinaryIO, source: Source, start: int) -> BinaryIO:
 def read_table(source: Source) -> list[tuple[int, int]]:
     """The points and bytes of every chunk. Raises TaskFailed `laz_damaged`."""
     with source.path.open("rb") as file, _speaking_errors(0, source.point_count):
+        _check_table(file, source)
         file.seek(source.points_offset)
         table: list[tuple[int, int]] = lazrs.read_chunk_table(
             file, lazrs.LazVlr(_laz_record(source))
         )
     # Some writers add an empty chunk at the end.
     return [entry for entry in table if entry[0]]
+
+
+def _check_table(file: BinaryIO, source: Source) -> None:
+    """Raise ValueError for a table that cannot be: lazrs would end the process over it."""
+    file.seek(source.points_offset)
+    table_at = int.from_bytes(file.read(8), "little", signed=True)
+    if not source.points_offset + 8 <= table_at <= source.size - 8:
+        raise ValueError("the table of chunks lies outside the file")
+    file.seek(table_at)
+    _, chunks = struct.unpack("<II", file.read(8))
+    # Every chunk begins with a whole record.
+    if chunks > source.size // source.record_length + 1:
+        raise ValueError(f"the table of chunks claims {chunks} chunks")
 
 
 def _laz_record(source: Source) -> bytes:

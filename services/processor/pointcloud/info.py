@@ -61,6 +61,8 @@ class Distribution:
     def percentile(self, percent: float) -> float:
         """The value below which this share of the points lies, exact to one bin."""
         total = np.cumsum(self.counts)
+        if not total[-1]:
+            return self.lowest
         target = percent / 100 * total[-1]
         at = int(np.searchsorted(total, max(target, 1)))
         if self.exact:

@@ -124,7 +124,7 @@ def _values(source: Source, milled: Milled) -> Iterator[Oddity]:
     if timed < source.point_count:
         yield Oddity(
             "gps_time_not_finite",
-            f"{source.point_count - timed} points have a GPS time that is not a number.",
+            f"{source.point_count - timed} points have a GPS time that is not a usable number.",
         )
 
 

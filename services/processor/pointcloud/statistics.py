@@ -89,8 +89,13 @@ class Tally:
         if not math.isfinite(high - low):
             return
         place = values.astype(np.float64)
-        place -= low
-        place *= ((1 << _FINE) - 1) / (high - low) if high > low else 0.0
+        # Values that are no numbers stay none, and are left out below.
+        with np.errstate(invalid="ignore"):
+            place -= low
+            if high > low:
+                # Dividing first keeps the tiniest ranges from overflowing.
+                place /= high - low
+                place *= (1 << _FINE) - 1
         if values.dtype.kind == "f":
             place = place[np.isfinite(place)]
         fine = place.astype(np.int64)

@@ -1,0 +1,111 @@
+"""The whole task on a small file: its products, its proof, its refusals."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import laspy
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from services.processor.task import Outcome, Work
+from services.processor.tasks.pointcloud_ingest import TASK, Params
+from shared.errors import TaskFailed
+
+
+def cloud(folder: Path, name: str = "my cloud.las", points: int = 3000) -> Path:
+    header = laspy.LasHeader(point_format=1, version="1.2")
+    header.scales = [0.01] * 3
+    las = laspy.LasData(header)
+    random = np.random.default_rng(1)
+    las.X, las.Y, las.Z = random.integers(0, 5000, (3, points), dtype=np.int32)
+    las.classification = random.choice([2, 6, 12], points)
+    las.return_number = las.number_of_returns = np.ones(points, np.uint8)
+    las.gps_time = np.arange(points, dtype=float)
+    las.vlrs.append(laspy.VLR("somebody", 77, "a note", b"kept as it is"))
+    path = folder / name
+    las.write(path)
+    return path
+
+
+def ingest(source: Path | None, folder: Path, said: list[float], **params: object) -> Outcome:
+    out, scratch = folder / "out", folder / "scratch"
+    for place in (out, scratch):
+        place.mkdir()
+    work = Work(
+        source=source,
+        source_name=source.name if source else None,
+        out=out,
+        scratch=scratch,
+        memory_bytes=1 << 30,
+        workers=2,
+        progress=lambda _stage, fraction, _message: said.append(fraction),
+        log=lambda _line: None,
+    )
+    return TASK.run(Params.model_validate(params), work)
+
+
+def test_a_file_becomes_four_products_that_agree_with_each_other(tmp_path: Path) -> None:
+    source, said = cloud(tmp_path), []
+    outcome = ingest(source, tmp_path, said, crs="EPSG:25832")
+    paths = {product.name: product.path for product in outcome.products}
+    assert set(paths) == {"copc", "preview", "info", "certificate"}
+    assert paths["copc"].name == "my cloud.copc.laz"
+
+    certificate = json.loads(paths["certificate"].read_text())
+    info = json.loads(paths["info"].read_text())
+    assert certificate["source"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    for name in ("copc", "preview", "info"):
+        digest = hashlib.sha256(paths[name].read_bytes()).hexdigest()
+        assert certificate["products"][name]["sha256"] == digest
+    assert certificate["source"]["classes"] == certificate["copc"]["classes"]
+    assert certificate["source"]["points"] == certificate["copc"]["points"] == info["points"]
+    assert info["flags"]["overlap"] == certificate["copc"]["classes"]["12"]
+    assert info["crs"]["epsg"] == 25832
+    assert outcome.result.model_dump()["points"] == 3000
+    assert {oddity["code"] for oddity in certificate["oddities"]} >= {"crs_overridden"}
+
+
+def test_progress_never_goes_back_and_ends_at_one(tmp_path: Path) -> None:
+    said: list[float] = []
+    ingest(cloud(tmp_path), tmp_path, said)
+    assert said == sorted(said)
+    assert (said[0], said[-1]) == (0.0, 1.0)
+
+
+def test_records_of_others_are_handed_on(tmp_path: Path) -> None:
+    outcome = ingest(cloud(tmp_path), tmp_path, [])
+    (copc,) = (product.path for product in outcome.products if product.name == "copc")
+    with laspy.open(copc) as reader:
+        notes = [vlr for vlr in reader.header.vlrs if vlr.user_id == "somebody"]
+    assert [(note.record_id, note.record_data) for note in notes] == [(77, b"kept as it is")]
+
+
+def test_a_name_that_lies_about_copc_is_said(tmp_path: Path) -> None:
+    outcome = ingest(cloud(tmp_path, "town.copc.laz"), tmp_path, [])
+    assert "copc_by_name_only" in {w["code"] for w in outcome.result.model_dump()["warnings"]}
+    assert outcome.products[0].path.name == "town.copc.laz"
+
+
+@pytest.mark.parametrize(
+    ("params", "code"), [({"crs": "EPSG:1"}, "crs_unknown"), ({}, "not_a_las_file")]
+)
+def test_what_cannot_be_done_is_refused_with_a_code(
+    tmp_path: Path, params: dict[str, object], code: str
+) -> None:
+    source = cloud(tmp_path)
+    if not params:
+        source.write_bytes(b"no points here" * 100)
+    with pytest.raises(TaskFailed) as failure:
+        ingest(source, tmp_path, [], **params)
+    assert failure.value.code == code
+    assert failure.value.remedy
+
+
+@pytest.mark.parametrize(
+    "params", [{"crs": ""}, {"preview_size": 10}, {"preview_size": 1 << 20}, {"colour": "red"}]
+)
+def test_parameters_that_make_no_sense_are_refused(params: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Params.model_validate(params)
