@@ -40,10 +40,12 @@ async def keep_slot_busy(processor: Processor, pool: str, scratch: Path) -> None
         job = await claim(processor, kinds)
         if job is not None:
             await processor.failpoints.reach("processor.job.claimed")
-        await doorbells.answer(more_slots=job is None)
-        while job is not None:
-            await run_job(processor, job, scratch)
-            job = await claim(processor, kinds)
+        async with asyncio.TaskGroup() as group:
+            # Beside the work: while the broker is silent nobody would renew the claimed job's lease.
+            group.create_task(doorbells.answer(more_slots=job is None))
+            while job is not None:
+                await run_job(processor, job, scratch)
+                job = await claim(processor, kinds)
     await doorbells.close()
 
 
