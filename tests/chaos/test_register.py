@@ -54,10 +54,10 @@ def failpoints_of(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.Call):
             continue
-        words = [word.value for word in node.args if isinstance(word, ast.Constant)]
+        words = [str(word.value) for word in node.args if isinstance(word, ast.Constant)]
         if isinstance(node.func, ast.Attribute) and node.func.attr == "reach":
             assert len(words) == 1, f"{path}:{node.lineno}: the name must be written out"
-            yield str(words[0])
+            yield words[0]
         if isinstance(node.func, ast.Name) and node.func.id == "Relay":
             assert len(words) == 1, f"{path}:{node.lineno}: the service must be written out"
             yield f"{words[0]}.outbox.published"

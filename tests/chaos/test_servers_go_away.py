@@ -1,11 +1,13 @@
 """The broker and the database are restarted, killed and frozen under uploads and running jobs."""
 
 import asyncio
+import signal
 
 import pytest
 
 from tests.chaos.client import Client
-from tests.chaos.work import do_work, slept
+from tests.chaos.conftest import LEASE_SECONDS
+from tests.chaos.work import CANCELLED, SUCCEEDS, do_work, slept
 from tests.fixtures.invariants import check
 from tests.fixtures.system import System
 
@@ -54,3 +56,35 @@ async def test_the_database_is_restarted_in_the_middle_of_uploads_and_jobs(
     await idle_system.restart_postgres(kill=kill)
     await work
     await check(idle_system, client.ledger, repeats=True)
+
+
+async def test_a_frozen_broker_costs_no_job_an_attempt(idle_system: System, client: Client) -> None:
+    """All by looking into the table: no doorbell rings, and no word of the cancel comes through."""
+    system = idle_system
+    work = await at_work(system, client)
+    system.servers.signal("rabbitmq", signal.SIGSTOP)
+    try:
+        late = await client.order("demo.print", SUCCEEDS, first="without", second="doorbell")
+        doomed = await client.order("demo.sleep", CANCELLED, seconds=600)
+        await system.wait_job(doomed, lambda job: job["state"] == "running", seconds=30)
+        await client.cancel(doomed)
+        for job in (late, doomed):
+            assert (await system.wait_job(job, seconds=30))["attempt"] == 1
+        await work
+    finally:
+        system.servers.signal("rabbitmq", signal.SIGCONT)
+    found = await check(system, client.ledger)
+    assert not [attempt for attempt in found.attempts if attempt["outcome"] == "lost"]
+
+
+async def test_a_database_away_for_longer_than_a_lease_costs_no_job_an_attempt(
+    idle_system: System, client: Client
+) -> None:
+    system = idle_system
+    work = await at_work(system, client)
+    system.servers.kill("postgres")
+    await asyncio.sleep(2.5 * LEASE_SECONDS)
+    await system.servers.start_postgres()
+    await work
+    found = await check(system, client.ledger, repeats=True)
+    assert not [attempt for attempt in found.attempts if attempt["outcome"] == "lost"]

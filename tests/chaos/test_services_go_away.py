@@ -1,6 +1,7 @@
 """Services that are frozen, and services that are killed while their children and clients are at work."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -57,6 +58,7 @@ async def test_a_frozen_processor_that_wakes_up_late_has_no_say(
         row = await other.fetchrow(
             "select state::text, attempt, lease_owner from jobs where id = $1", claimed["id"]
         )
+        assert row is not None
         assert (row["state"], row["attempt"], row["lease_owner"]) == ("running", 2, "other")
         assert await other.fetchval(
             "select finish_job($1, 2, '{\"slept\": 2}', '[]', null)", claimed["id"]
@@ -109,7 +111,7 @@ async def test_a_cut_upload_leaves_nothing_and_may_be_sent_again(
     await client.register_hook()
     cloud = await client.make_cloud("town")
 
-    async def cut() -> None:
+    async def cut() -> AsyncIterator[bytes]:
         async for piece in in_pieces(body[: len(body) // 2]):
             yield piece
         raise ConnectionResetError("the client goes away")
