@@ -45,7 +45,11 @@ def test_a_started_child_runs_until_it_is_stopped(sleeper: Child) -> None:
 
 
 def test_a_child_is_known_again_by_its_notes_alone(sleeper: Child) -> None:
-    assert children.is_running(replace(sleeper, process=None))
+    noted = replace(sleeper, process=None)
+    deadline = time.monotonic() + 10  # in its first moments it is still our wrapper
+    while not children.is_running(noted) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert children.is_running(noted)
 
 
 @pytest.mark.parametrize("changed", [{"started": 1}, {"marker": "another program"}])
@@ -71,7 +75,11 @@ def test_a_tied_child_dies_with_its_parent(tmp_path: Path) -> None:
         "import os, sys; from pathlib import Path; from deploy.local import children;"
         "c = children.Command([sys.executable, '-c', 'import time; time.sleep(60)'], dict(os.environ),"
         " Path('/'), 'python', parent_death_signal='KILL');"
-        f"print(children.start(c, Path({str(tmp_path / 'log')!r})).pid, flush=True);"
+        "c.argv[2] = 'print(1, flush=True);' + c.argv[2];"
+        f"log = Path({str(tmp_path / 'log')!r});"
+        "print(children.start(c, log).pid, flush=True);"
+        # It is tied once it runs; a parent that dies before that is not what is tried here.
+        "[None for _ in iter(log.read_text, '1\\n')];"
         "os.kill(os.getpid(), 9)"
     )
     parent = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
