@@ -136,6 +136,14 @@ async def test_a_disk_that_stalls_is_given_up_and_leaves_nothing_when_it_wakes(
     assert left_in(root) == []
 
 
+def test_a_write_that_comes_after_the_end_makes_no_file(tmp_path: Path) -> None:
+    late = part.Part(tmp_path / "late.part")
+    late.discard()
+    late.write(b"x")
+    late.publish(lambda _: pytest.fail("nothing is left to publish"))
+    assert left_in(tmp_path) == []
+
+
 @pytest.mark.parametrize("harm", ["flip", "cut", "grow"])
 async def test_bytes_that_change_on_the_disk_are_never_passed_on_as_whole(
     store: FileStore, root: Path, tmp_path: Path, harm: str
