@@ -5,7 +5,6 @@ any refusal, and gives up at a cut connection. Here the file goes in chunks; aft
 bucket is asked what it holds, and sending goes on from there.
 """
 
-import asyncio
 import contextlib
 import json
 import re
@@ -84,11 +83,9 @@ class ResumableSession:
 
     async def cancel(self) -> None:
         """Forget the upload, as far as the bucket is there to hear it."""
+        timeout = aiohttp.ClientTimeout(total=_CANCEL_SECONDS)
         with contextlib.suppress(aiohttp.ClientError, OSError):
-            async with (
-                asyncio.timeout(_CANCEL_SECONDS),
-                self._http.delete(self._url, allow_redirects=False),
-            ):
+            async with self._http.delete(self._url, timeout=timeout, allow_redirects=False):
                 pass
 
     async def _drive(self, buffer: bytearray, total: int | None) -> dict[str, Any] | None:
