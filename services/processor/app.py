@@ -8,8 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from services.processor import catalogue, intake, reaper, registrar, worker
-from services.processor.metrics import OUTBOX_RELAYED
+from services.processor import catalogue, intake, reaper, registrar, sandbox, worker
+from services.processor.metrics import OUTBOX_RELAYED, SANDBOX_LEVEL
 from services.processor.resources import Processor
 from services.processor.scratch import own_scratch
 from services.processor.settings import Settings
@@ -65,8 +65,9 @@ async def serve(settings: Settings) -> None:
 
     Raises:
         BackgroundTaskEnded: something that must run has ended.
-        OSError: the health port is taken, or the scratch folder cannot be made.
+        OSError: the sandbox is too weak, the health port is taken, or there is no scratch folder.
     """
+    check_sandbox(settings.sandbox_required, sandbox.probe())
     instance = instance_name("slots")
     with own_scratch(settings.scratch, instance) as scratch:
         async with open_processor(settings) as processor:
@@ -92,6 +93,27 @@ async def serve(settings: Settings) -> None:
             finally:
                 await registrar.leave(processor)
                 await runner.cleanup()
+
+
+def check_sandbox(required: sandbox.Level, kernel: sandbox.Kernel) -> None:
+    """Say which sandbox the attempts will have.
+
+    Raises:
+        OSError: it is less than required.
+    """
+    logger.info(
+        "sandbox_probed",
+        offered=kernel.level,
+        required=required,
+        landlock=kernel.landlock,
+        lacks=kernel.lacks or None,
+    )
+    for level in sandbox.LEVELS:
+        SANDBOX_LEVEL.labels(level).set(level == kernel.level)
+    try:
+        sandbox.require(required, kernel)
+    except sandbox.SandboxTooWeak as error:
+        raise OSError(f"{error.detail} {error.remedy}") from error
 
 
 def start(processor: Processor, scratch: Path) -> list["asyncio.Task[None]"]:

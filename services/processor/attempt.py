@@ -11,7 +11,9 @@ from typing import Any
 
 from services.processor.resources import Processor
 from services.processor.runner import Answer, LogTail, Order, run_child
+from services.processor.settings import Settings
 from services.processor.task import Task
+from services.processor.watch import Bounds
 from shared.bus import Outgoing
 from shared.db import Row
 from shared.errors import ChecksumMismatch, ObjectMissing, TaskFailed
@@ -50,13 +52,29 @@ async def run_attempt(processor: Processor, job: Row, folder: Path, log: LogTail
         scratch=folder / "scratch",
         memory_bytes=processor.settings.memory,
         workers=processor.settings.workers,
+        sandbox=processor.settings.sandbox_required,
     )
-    report = _Reporter(processor, job)
-    answer = await run_child(order, seconds=task.limits.run_seconds, on_progress=report, log=log)
+    answer = await run_child(
+        order,
+        seconds=task.limits.run_seconds,
+        on_progress=_Reporter(processor, job),
+        log=log,
+        bounds=_bounds(processor.settings, folder),
+    )
     await processor.failpoints.reach("processor.job.computed")
     products = await _store(processor, job, answer, folder / "out")
     await processor.failpoints.reach("processor.job.stored")
     return Done(answer.result, products)
+
+
+def _bounds(settings: Settings, folder: Path) -> Bounds:
+    """What this attempt may take: a full disk would harm more than the job."""
+    free = shutil.disk_usage(folder).free
+    return Bounds(
+        memory_bytes=int(settings.memory * settings.memory_factor),
+        scratch_bytes=min(settings.scratch_bytes, free * 9 // 10),
+        processes=4 * settings.workers + 64,
+    )
 
 
 async def _fetch_source(

@@ -1,9 +1,9 @@
-"""The child process of one attempt: limits first, then the task, then one word about its end.
+"""The child process of one attempt: walls and limits first, then the task, then one word about its end.
 
     python -m services.processor.child < order.json > answer.jsonl
 
-It holds no secret and no connection. Stdout carries JSON lines for the parent: progress, then
-`result` or `error`. Whatever the task prints goes to stderr, whose tail is kept with the attempt.
+It holds no secret and no connection. Stdout carries JSON lines for the parent: the level of its
+sandbox, progress, then `result` or `error`. Whatever the task prints goes to stderr, whose tail is kept with the attempt.
 """
 
 import ctypes
@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from pydantic import ValidationError
 
+from services.processor import sandbox
 from services.processor.catalogue import load_task
 from services.processor.task import Limits, Outcome, Work
 from shared.errors import PointmillError
@@ -67,6 +68,7 @@ def main() -> int:
         answer.write(json.dumps(words) + "\n")
 
     try:
+        say(sandbox=_shut_in(order))
         task = load_task(order["kind"])
         set_limits(task.limits)
         params = task.params.model_validate(order["params"])
@@ -82,6 +84,17 @@ def main() -> int:
         traceback.print_exc()
         say(error=_task_error(), retryable=True)
     return 0
+
+
+def _shut_in(order: dict[str, Any]) -> sandbox.Level:
+    kernel = sandbox.probe()
+    sandbox.require(order["sandbox"], kernel)
+    return sandbox.enter(
+        kernel,
+        source=Path(order["source"]) if order["source"] else None,
+        own=(Path(order["out"]), Path(order["scratch"])),
+        parent=order["parent"],
+    )
 
 
 def _work(order: dict[str, Any], say: Callable[..., None], log: TextIO) -> Work:

@@ -19,3 +19,14 @@ OBJECTS_COLLECTED = Counter(
 )
 OUTBOX_RELAYED = Counter("pointmill_outbox_relayed_total", "Messages confirmed by the broker")
 REQUESTS = Counter("pointmill_requests_total", "Job requests of other services", ["answer"])
+SANDBOX_LEVEL = Gauge("pointmill_sandbox_level", "The sandbox that this machine offers", ["level"])
+ATTEMPTS_SANDBOXED = Counter(
+    "pointmill_attempts_sandboxed_total",
+    "Attempts by the level that their sandbox reached",
+    ["level"],
+)
+ATTEMPTS_STOPPED = Counter(
+    "pointmill_attempts_stopped_total",
+    "Attempts stopped over what they took as a whole",
+    ["reason"],
+)

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 
+from services.processor.metrics import ATTEMPTS_SANDBOXED, ATTEMPTS_STOPPED
+from services.processor.sandbox import LEVELS, Level
+from services.processor.watch import Bounds, watch
 from shared.errors import PointmillError, TaskFailed
 from shared.process import mask
 
@@ -20,6 +24,8 @@ LINE_BYTES = 1 << 20
 LOG_LINES = 200
 LOG_LINE_CHARACTERS = 500
 PROJECT = Path(__file__).parents[2]
+
+logger = structlog.get_logger()
 
 
 class ChildDied(PointmillError):
@@ -35,7 +41,7 @@ class ChildDied(PointmillError):
 
 @dataclass(frozen=True)
 class Order:
-    """What a child is told. Paths are local and exist."""
+    """What a child is told. Paths are local and exist; `sandbox` is the least level it may work at."""
 
     kind: str
     params: dict[str, Any]
@@ -45,6 +51,7 @@ class Order:
     scratch: Path
     memory_bytes: int
     workers: int
+    sandbox: Level = "rlimits"
 
     def to_json(self) -> bytes:
         """The order as the child reads it on stdin."""
@@ -59,6 +66,7 @@ class Order:
                 "scratch": str(self.scratch),
                 "memory_bytes": self.memory_bytes,
                 "workers": self.workers,
+                "sandbox": self.sandbox,
             }
         )
 
@@ -98,25 +106,31 @@ class Retry(PointmillError):
 
 
 async def run_child(
-    order: Order, *, seconds: float, on_progress: Callable[[dict[str, Any]], None], log: LogTail
+    order: Order,
+    *,
+    seconds: float,
+    on_progress: Callable[[dict[str, Any]], None],
+    log: LogTail,
+    bounds: Bounds | None = None,
 ) -> Answer:
     """Run the order in a process tree of its own and return its answer.
 
     When this is cancelled the whole tree is killed before it returns.
 
     Raises:
-        TaskFailed: the task refused, crashed, or took too long; another attempt would not help.
+        TaskFailed: the task refused, crashed, or took too much; another attempt would not help.
         Retry, ChildDied: another attempt may succeed.
     """
     async with _child(order) as process:
-        reading = asyncio.create_task(_read_answer(process, on_progress))
-        logging = asyncio.create_task(_read_log(process, log))
+        working = asyncio.create_task(_converse(process, order, on_progress, log))
+        folders = (order.out, order.scratch)
+        watching = asyncio.create_task(watch(process.pid, folders, bounds or Bounds()))
         try:
             async with asyncio.timeout(seconds):
-                await _tell(process, order)
-                answer = await reading
-                await logging
-                status = await process.wait()
+                await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+                if watching.done():
+                    watching.result()
+                answer, status = await working
         except TimeoutError:
             raise TaskFailed(
                 "time_limit",
@@ -124,10 +138,26 @@ async def run_child(
                 f"It was stopped after {seconds:.0f} s, the limit of {order.kind}.",
                 "Split the file, or ask the operators for a longer limit.",
             ) from None
+        except TaskFailed as error:
+            ATTEMPTS_STOPPED.labels(error.code).inc()
+            raise
         finally:
-            reading.cancel()
-            logging.cancel()
+            working.cancel()
+            watching.cancel()
     return _judge(answer, status, order.kind)
+
+
+async def _converse(
+    process: asyncio.subprocess.Process,
+    order: Order,
+    on_progress: Callable[[dict[str, Any]], None],
+    log: LogTail,
+) -> tuple[dict[str, Any] | None, int]:
+    """Tell the child its order and hear it to its end: its last words and its exit status."""
+    answer, _, _ = await asyncio.gather(
+        _read_answer(process, on_progress), _read_log(process, log), _tell(process, order)
+    )
+    return answer, await process.wait()
 
 
 @asynccontextmanager
@@ -184,7 +214,7 @@ async def _tell(process: asyncio.subprocess.Process, order: Order) -> None:
 async def _read_answer(
     process: asyncio.subprocess.Process, on_progress: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any] | None:
-    answer = None
+    answer = level = None
     async for line in _lines(process.stdout):
         try:
             words = orjson.loads(line)
@@ -192,7 +222,11 @@ async def _read_answer(
             continue  # a native library that writes to the first descriptor
         if not isinstance(words, dict):
             continue
-        if "progress" in words:
+        if level is None and words.get("sandbox") in LEVELS:  # said before the task is loaded
+            level = words["sandbox"]
+            logger.info("attempt_sandboxed", sandbox=level)
+            ATTEMPTS_SANDBOXED.labels(level).inc()
+        elif "progress" in words:
             on_progress(words["progress"])
         else:
             answer = words

@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.processor.sandbox import Level
+
 GIBIBYTE = 1 << 30
 
 
@@ -22,7 +24,10 @@ class Settings(BaseSettings):
         slots: how many jobs run at the same time.
         workers: how many processes one job may keep busy.
         memory: bytes one job should stay within, all its processes together.
+        memory_factor: an attempt whose processes hold this many times `memory` is stopped.
         scratch: folder for the files of running jobs.
+        scratch_bytes: disk space one job may take; never more than nine tenths of what is free.
+        sandbox_required: the least level of the sandbox; the processor does not start below it.
         lease_seconds: how long a silent worker keeps its job.
         heartbeat_seconds: how often the lease is renewed.
         poll_seconds: how long a job may wait when its doorbell was lost.
@@ -41,7 +46,10 @@ class Settings(BaseSettings):
     slots: int = Field(default=1, ge=1, le=64)
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     memory: int = Field(default=GIBIBYTE, ge=256 << 20)
+    memory_factor: float = Field(default=2, ge=1)
     scratch: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()) / "pointmill-scratch")
+    scratch_bytes: int = Field(default=256 * GIBIBYTE, ge=1 << 20)
+    sandbox_required: Level = "rlimits"
     lease_seconds: float = Field(default=15, gt=0)
     heartbeat_seconds: float = Field(default=5, gt=0)
     poll_seconds: float = Field(default=2, gt=0)
