@@ -6,5 +6,6 @@ pytest_plugins = [
     "tests.fixtures.broker",
     "tests.fixtures.system",
     "tests.fixtures.processors",
+    "tests.fixtures.moves",
     "tests.fixtures.summary",
 ]

@@ -44,27 +44,29 @@ def open_metrics() -> Metrics:
     return Metrics(
         registry=registry,
         requests=Counter(
-            "gateway_requests",
+            "pointmill_http_requests",
             "Answered requests, by route and status.",
             ("method", "route", "status"),
             registry=registry,
         ),
         seconds=Histogram(
-            "gateway_request_seconds",
+            "pointmill_http_request_seconds",
             "Time from the request's headers to the last byte of its answer.",
             ("method", "route"),
             buckets=SECONDS,
             registry=registry,
         ),
-        in_flight=Gauge("gateway_requests_in_flight", "Requests being served.", registry=registry),
+        in_flight=Gauge(
+            "pointmill_http_requests_in_flight", "Requests being served.", registry=registry
+        ),
         upload_bytes=Counter(
-            "gateway_upload_bytes", "Bytes of files taken in and stored.", registry=registry
+            "pointmill_upload_bytes", "Bytes of files taken in and stored.", registry=registry
         ),
         uploads=Counter(
-            "gateway_uploads", "Uploads, by how they ended.", ("outcome",), registry=registry
+            "pointmill_uploads", "Uploads, by how they ended.", ("outcome",), registry=registry
         ),
-        streams=Gauge("gateway_event_streams", "Open streams of job events.", registry=registry),
+        streams=Gauge("pointmill_event_streams", "Open streams of job events.", registry=registry),
         relayed=Counter(
-            "gateway_outbox_relayed", "Messages the broker has confirmed.", registry=registry
+            "pointmill_outbox_relayed", "Messages the broker has confirmed.", registry=registry
         ),
     )

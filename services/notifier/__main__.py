@@ -2,22 +2,15 @@
 
 import sys
 
-from pydantic import ValidationError
-
 from services.notifier.app import serve
 from services.notifier.settings import Settings
 from shared.process import run_service
+from shared.settings import read_settings
 
 
 def main() -> int:
     """Run the service; the exit status."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for item in error.errors(include_input=False, include_url=False):
-            name = "_".join(["NOTIFIER", *(str(part).upper() for part in item["loc"][:1])])
-            sys.stderr.write(f"{name}: {item['msg']}\n")
-        return 2
+    settings = read_settings(Settings)
     return run_service("notifier", lambda: serve(settings), settings.log_level)
 
 

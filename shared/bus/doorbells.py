@@ -1,6 +1,7 @@
 """Doorbells: taken one at a time, and only while a slot is free."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 
 import structlog
@@ -29,6 +30,8 @@ class Doorbells:
         self._tag: str | None = None
         self._rung: AbstractIncomingMessage | None = None
         self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._opening: asyncio.Task[bool] | None = None
+        self._wanted = False
 
     @property
     def ready(self) -> bool:
@@ -38,18 +41,22 @@ class Doorbells:
     async def wait(self, seconds: float) -> bool:
         """Whether a doorbell rang within that time; while the broker is away, just the time.
 
-        It is acknowledged by `answer`, after the claim.
+        It is acknowledged by `answer`, after the claim. The channel is opened beside: a broker that
+        does not answer must not make the caller look less often.
         """
-        try:
-            async with broker_errors():
-                await self._listen()
-        except BrokerUnavailable as error:
-            logger.info("doorbells_not_heard", queue=self._name, detail=error.detail)
-            await self._forget()
-            await asyncio.sleep(seconds)
+        self._wanted = True
+        until = time.monotonic() + seconds
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(), name=f"open {self._name}")
+        await asyncio.wait({self._opening}, timeout=seconds)
+        if not self._opening.done():
+            return False
+        opening, self._opening = self._opening, None
+        if not opening.result():
+            await asyncio.sleep(until - time.monotonic())
             return False
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(until - time.monotonic()):
                 self._rung = await self._arrived.get()
         except TimeoutError:
             return False
@@ -65,6 +72,7 @@ class Doorbells:
 
     async def pause(self) -> None:
         """Stop the flow until the next `wait`; a doorbell that came meanwhile is left to others."""
+        self._wanted = False
         tag, self._tag = self._tag, None
         if tag is None or self._queue is None or not self.ready:
             return
@@ -78,7 +86,24 @@ class Doorbells:
 
     async def close(self) -> None:
         """Close the channel; a doorbell not yet acknowledged goes back to the queue."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            await asyncio.wait({opening})
         await self._forget()
+
+    async def _open(self) -> bool:
+        """Have the flow on, unless `pause` came meanwhile; whether the broker answered."""
+        try:
+            async with broker_errors():
+                await self._listen()
+        except BrokerUnavailable as error:
+            logger.info("doorbells_not_heard", queue=self._name, detail=error.detail)
+            await self._forget()
+            return False
+        if not self._wanted:
+            await self.pause()
+        return True
 
     async def _listen(self) -> None:
         if not self.ready:

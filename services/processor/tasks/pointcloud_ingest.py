@@ -84,7 +84,7 @@ def run(params: Params, work: Work) -> Outcome:
     seen = inspect(work.source)
     source = read_source(work.source)
     crs = find_crs(source, params.crs)
-    copc = work.out / f"{_stem(work)}.copc.laz"
+    copc = work.out / "copc.laz"
     order = Order(
         source=source,
         crs=crs,
@@ -160,16 +160,6 @@ def _merged(first: tuple[Oddity, ...], second: list[Oddity], crs: CloudCrs) -> l
     kept = [oddity for oddity in first if oddity.code not in settled]
     known = {oddity.code for oddity in kept}
     return [*kept, *(oddity for oddity in second if oddity.code not in known)]
-
-
-def _stem(work: Work) -> str:
-    """The upload's name without folder and ending, as a file name for the product."""
-    name = Path(work.source_name or "cloud").name
-    for ending in (".laz", ".las", ".copc"):
-        if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-    safe = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name)
-    return safe.strip(". ")[:100] or "cloud"
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

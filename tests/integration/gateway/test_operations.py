@@ -21,8 +21,8 @@ async def test_a_gateway_with_all_its_parts_is_ready(running: Running) -> None:
 async def test_metrics_can_be_scraped(running: Running) -> None:
     await running.api("GET", "/v1/projects")
     text = (await running.nobody("GET", "/metrics")).body.decode()
-    assert 'gateway_requests_total{method="GET",route="/v1/projects",status="200"}' in text
-    assert "gateway_uploads_total" in text
+    assert 'pointmill_http_requests_total{method="GET",route="/v1/projects",status="200"}' in text
+    assert "pointmill_uploads_total" in text
     assert "process_resident_memory_bytes" in text
 
 

@@ -1,5 +1,6 @@
 """Who owns a job: the lease, the reaper, the fence, and a worker that leaves."""
 
+import asyncio
 import signal
 import time
 
@@ -137,3 +138,18 @@ async def test_two_processors_share_the_work_and_no_job_runs_twice(bench: Bench)
     rows = await bench.rows("select attempt, instance from attempts")
     assert len(rows) == 12
     assert len({row["instance"] for row in rows}) == 2
+
+
+async def test_a_slot_looks_as_often_while_the_broker_is_away(bench: Bench) -> None:
+    """Doorbells only make it faster: without a broker the poll alone finds the job."""
+    async with bench.processor(poll_seconds=0.5):
+        await bench.until(await bench.order("demo.print"), "succeeded")
+        bench.broker.servers.kill("rabbitmq")
+        try:
+            for _ in range(8):
+                await asyncio.sleep(0.7)
+                job, start = await bench.order("demo.print"), time.monotonic()
+                await bench.until(job, "running", "succeeded")
+                assert time.monotonic() - start < 1.5
+        finally:
+            await bench.broker.servers.start_rabbitmq()

@@ -1,12 +1,8 @@
-"""The moves of a job in PostgreSQL: fences, races, budgets and fair claims."""
+"""The moves of a job in PostgreSQL: fences, races, budgets."""
 
 import asyncio
 import json
 import uuid
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -16,77 +12,7 @@ import pytest
 from shared.jobs import JobState, may_move
 from sql.bootstrap import DEFAULT_WORKSPACE
 from tests.fixtures.database import Database
-
-KINDS = ["demo.print", "demo.sleep"]
-ERROR = json.dumps({"code": "x", "title": "t", "detail": "d", "remedy": "r"})
-
-
-@dataclass(frozen=True)
-class Moves:
-    """A connection per role, and the moves as the services call them."""
-
-    gateway: "asyncpg.Connection[Any]"
-    processor: "asyncpg.Connection[Any]"
-    owner: "asyncpg.Connection[Any]"
-
-    async def order(
-        self, workspace: UUID = DEFAULT_WORKSPACE, *, priority: int = 0, kind: str = "demo.print"
-    ) -> UUID:
-        return await self.gateway.fetchval(
-            "select (create_job($1, $2, '{}', null, $3::smallint, 'test')).id",
-            workspace,
-            kind,
-            priority,
-        )
-
-    async def claim(self, *, lease: float = 15, token: UUID | None = None) -> Any:
-        return await self.processor.fetchrow(
-            "select * from claim_job('i', $1, $2, $3)", KINDS, lease, token or uuid.uuid4()
-        )
-
-    async def finish(self, job: UUID, attempt: int) -> bool:
-        return await self.processor.fetchval(
-            "select finish_job($1, $2, '{}', '[]', null)", job, attempt
-        )
-
-    async def fail(self, job: UUID, attempt: int, *, retryable: bool = True) -> str | None:
-        return await self.processor.fetchval(
-            "select fail_job($1, $2, $3, $4, null)::text", job, attempt, ERROR, retryable
-        )
-
-    async def cancel(self, job: UUID) -> Any:
-        return await self.gateway.fetchrow(
-            "select * from cancel_job($1, $2)", DEFAULT_WORKSPACE, job
-        )
-
-    async def look(self, job: UUID) -> Any:
-        return await self.owner.fetchrow(
-            "select *, state::text as state from jobs where id = $1", job
-        )
-
-    async def due(self, job: UUID) -> None:
-        await self.owner.execute("update jobs set available_at = now() where id = $1", job)
-
-    async def workspace(
-        self, name: str, *, weight: int = 1, max_running: int | None = None
-    ) -> UUID:
-        return await self.owner.fetchval(
-            "insert into workspaces (name, weight, max_running) values ($1, $2, $3) returning id",
-            name,
-            weight,
-            max_running,
-        )
-
-
-@pytest.fixture
-async def moves(database: Database) -> AsyncIterator[Moves]:
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        yield Moves(
-            await enter(database.connected("gateway")),
-            await enter(database.connected("processor")),
-            await enter(database.connected()),
-        )
+from tests.fixtures.moves import KINDS, Moves
 
 
 async def test_a_job_runs_once_however_many_ask_for_it(moves: Moves, database: Database) -> None:
@@ -215,57 +141,6 @@ async def test_a_cancel_asked_twice_is_told_once(moves: Moves) -> None:
         "select count(*) from job_events where type = 'cancel_requested'"
     )
     assert told == 1
-
-
-async def test_priority_orders_the_jobs_of_one_workspace(moves: Moves) -> None:
-    low, high = await moves.order(priority=-5), await moves.order(priority=5)
-    assert [(await moves.claim())["id"] for _ in range(2)] == [high, low]
-
-
-async def test_priority_does_not_count_between_workspaces(moves: Moves) -> None:
-    """Ten thousand urgent jobs of one workspace do not delay the single job of another."""
-    for _ in range(20):
-        await moves.order(priority=100)
-    other = await moves.workspace("other")
-    job = await moves.order(other, priority=-100)
-    await moves.claim()
-    assert (await moves.claim())["id"] == job
-
-
-async def test_a_workspace_gets_slots_by_its_weight(moves: Moves) -> None:
-    heavy = await moves.workspace("heavy", weight=3)
-    for _ in range(12):
-        await moves.order()
-        await moves.order(heavy)
-    running = Counter([(await moves.claim())["workspace_id"] for _ in range(8)])
-    assert running == {heavy: 6, DEFAULT_WORKSPACE: 2}
-
-
-async def test_a_cap_holds_however_many_claim_at_once(moves: Moves, database: Database) -> None:
-    capped = await moves.workspace("capped", max_running=2)
-    for _ in range(10):
-        await moves.order(capped)
-
-    async def ask() -> Any:
-        async with database.connected("processor") as connection:
-            return await connection.fetchval(
-                "select id from claim_job('i', $1, 15, $2)", KINDS, uuid.uuid4()
-            )
-
-    claimed = await asyncio.gather(*(ask() for _ in range(10)))
-    assert sum(job is not None for job in claimed) == 2
-
-
-async def test_a_paused_kind_is_not_claimed_and_blocks_nobody(moves: Moves) -> None:
-    await moves.owner.execute(
-        "insert into kinds (kind, title, description, params_schema, result_schema, pool, needs_source, attempts, "
-        "backoff_seconds, run_seconds, start_seconds, version, paused_at) "
-        "values ('demo.sleep', 't', 'd', '{}', '{}', 'default', false, 3, 1, 10, 10, 1, now())"
-    )
-    await moves.order(kind="demo.sleep", priority=10)
-    job = await moves.order()
-    assert (await moves.claim())["id"] == job
-    assert await moves.claim() is None
 
 
 async def test_a_kind_nobody_knows_is_left_alone_and_said_so_when_it_is_overdue(

@@ -51,7 +51,6 @@ def test_a_file_becomes_four_products_that_agree_with_each_other(tmp_path: Path)
     outcome = ingest(source, tmp_path, said, crs="EPSG:25832")
     paths = {product.name: product.path for product in outcome.products}
     assert set(paths) == {"copc", "preview", "info", "certificate"}
-    assert paths["copc"].name == "my cloud.copc.laz"
 
     certificate = json.loads(paths["certificate"].read_text())
     info = json.loads(paths["info"].read_text())
@@ -85,7 +84,6 @@ def test_records_of_others_are_handed_on(tmp_path: Path) -> None:
 def test_a_name_that_lies_about_copc_is_said(tmp_path: Path) -> None:
     outcome = ingest(cloud(tmp_path, "town.copc.laz"), tmp_path, [])
     assert "copc_by_name_only" in {w["code"] for w in outcome.result.model_dump()["warnings"]}
-    assert outcome.products[0].path.name == "town.copc.laz"
 
 
 @pytest.mark.parametrize(
