@@ -94,16 +94,17 @@ class Link:
             await _close(connection)
 
     async def _connect_and_wait(self) -> None:
-        connection = await aio_pika.connect(
-            self._url,
-            timeout=RPC_SECONDS,
-            client_properties={"connection_name": self._name},
+        # Made here, not by `aio_pika.connect`: that leaves a connection which it could not open to
+        # the garbage collector, and to a coroutine that nobody awaits.
+        connection = aio_pika.Connection(
+            self._url, client_properties={"connection_name": self._name}
         )
         # A plain connection's own `closed()` never ends when the broker or the network closes it
         # (aio-pika 10.2.1); its callbacks are called in every case.
         ended = asyncio.Event()
         connection.close_callbacks.add(lambda *_: ended.set())
         try:
+            await connection.connect(timeout=RPC_SECONDS)
             async with self._changed:
                 self._connection = connection
                 self._changed.notify_all()

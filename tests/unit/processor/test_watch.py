@@ -24,7 +24,7 @@ async def at_work(folder: Path, code: str) -> AsyncIterator[int]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        f"import os, time\n{code}\nos.write(1, b'up\n'); time.sleep(60)",
+        f"import os, time\n{code}\nos.write(1, b'up\\n'); time.sleep(60)",
         stdout=asyncio.subprocess.PIPE,
         cwd=folder,
         start_new_session=True,
