@@ -211,8 +211,13 @@ def apply(admin_url: str, vhost: str = "/", passwords: dict[str, str] | None = N
             method=method,
             headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-            pass
+        try:
+            with urllib.request.urlopen(request, timeout=30):  # noqa: S310
+                pass
+        except urllib.error.HTTPError as error:
+            # The body names the entry at fault; it holds no password.
+            reason = error.read().decode(errors="replace")[:500]
+            raise OSError(f"{method} {path}: {error.code} {reason}") from error
 
     send("PUT", f"vhosts/{quote(vhost, safe='')}", {})
     send("POST", "definitions", definitions(vhost, passwords or {}))
@@ -239,13 +244,7 @@ def main(arguments: list[str]) -> int:
     try:
         apply(url, vhost, json.loads(os.environ.get("POINTMILL_AMQP_PASSWORDS", "{}")))
     except (OSError, ValueError) as error:
-        # A refusal's body names the entry at fault; it holds no password.
-        reason = (
-            error.read().decode(errors="replace")[:500]
-            if isinstance(error, urllib.error.HTTPError)
-            else ""
-        )
-        sys.stderr.write(f"The broker was not brought to the map: {error} {reason}\n")
+        sys.stderr.write(f"The broker was not brought to the map: {error}\n")
         return 1
     return 0
 
