@@ -24,15 +24,13 @@ from services.processor.pointcloud.failures import (
     out_of_memory,
     points_missing,
 )
-from services.processor.pointcloud.layers import check_layers
+from services.processor.pointcloud.layers import check_layers, read_compression
 from services.processor.pointcloud.records import Records, record_dtype
 from services.processor.pointcloud.source import Source
 from shared.errors import PointmillError, TaskFailed
 
 Decoder = Literal["plain", "lazrs", "laszip"]
-_POINTWISE = 1
-_NEWEST_ITEM_OF_LAZRS = 3
-_VARIABLE_CHUNKS = 0xFFFFFFFF
+NEWEST_ITEM_OF_LAZRS = 3
 _READ_AHEAD = 1 << 20
 
 
@@ -59,29 +57,18 @@ def choose_reading(source: Source, *, needs_laszip: bool = False) -> Reading:
         return Reading("plain", range(max(source.point_count, 1)))
     if needs_laszip:
         return by_laszip()
-    payload = _laz_record(source)
-    if len(payload) < 34:
-        raise header_unusable("The record that says how the points are compressed is too short.")
-    compressor = struct.unpack_from("<H", payload, 0)[0]
-    chunk, items = (
-        struct.unpack_from("<I", payload, 12)[0],
-        struct.unpack_from("<H", payload, 32)[0],
-    )
-    versions = [
-        struct.unpack_from("<H", payload, at)[0]
-        for at in range(38, min(34 + 6 * items, len(payload) - 1), 6)
-    ]
-    if compressor == _POINTWISE or any(version > _NEWEST_ITEM_OF_LAZRS for version in versions):
+    compression = read_compression(source)
+    if compression.pointwise or compression.item_version > NEWEST_ITEM_OF_LAZRS:
         return by_laszip()
     try:
         table = read_table(source)
     except TaskFailed:
         # LASzip can do without the table of chunks.
         return by_laszip()
-    check_layers(source, payload, table)
-    if chunk in (0, _VARIABLE_CHUNKS):
+    check_layers(source, compression, table)
+    if compression.chunk_points is None:
         return Reading("lazrs", [0, *accumulate(points for points, _ in table[:-1])])
-    return Reading("lazrs", range(0, max(source.point_count, 1), chunk))
+    return Reading("lazrs", range(0, max(source.point_count, 1), compression.chunk_points))
 
 
 def by_laszip() -> Reading:
@@ -128,7 +115,7 @@ def _open_plain(file: BinaryIO, source: Source, start: int) -> Fill:
 
 
 def _open_lazrs(file: BinaryIO, source: Source, start: int) -> Fill:
-    record = _laz_record(source)
+    record = read_compression(source).record
     if start and lazrs.LazVlr(record).uses_variable_size_chunks():
         # lazrs 0.8 seeks to a wrong place among chunks of different sizes.
         decompressor = lazrs.LasZipDecompressor(_chunks_from(file, source, start), record)
@@ -154,7 +141,9 @@ def _chunks_from(file: BinaryIO, source: Source, start: int) -> BinaryIO:
         offset, points = offset + size, points + count
     total = sum(size for _, size in table)
     pointer = struct.pack("<q", 8 + total)
-    return open_excerpt(pointer, file, offset, total, chunk_table(table, _laz_record(source)))
+    return open_excerpt(
+        pointer, file, offset, total, chunk_table(table, read_compression(source).record)
+    )
 
 
 def read_table(source: Source) -> list[tuple[int, int]]:
@@ -163,7 +152,7 @@ def read_table(source: Source) -> list[tuple[int, int]]:
         _check_table(file, source)
         file.seek(source.points_offset)
         table: list[tuple[int, int]] = lazrs.read_chunk_table(
-            file, lazrs.LazVlr(_laz_record(source))
+            file, lazrs.LazVlr(read_compression(source).record)
         )
     # Some writers add an empty chunk at the end.
     return [entry for entry in table if entry[0]]
@@ -180,13 +169,6 @@ def _check_table(file: BinaryIO, source: Source) -> None:
     # Every chunk begins with a whole record.
     if chunks > source.size // source.record_length + 1:
         raise ValueError(f"the table of chunks claims {chunks} chunks")
-
-
-def _laz_record(source: Source) -> bytes:
-    record = source.find("laszip encoded", 22204)
-    if record is None:
-        raise header_unusable("The points are compressed, but the record that says how is missing.")
-    return record.payload(source.path)
 
 
 def _open_laszip(file: BinaryIO, source: Source, start: int) -> Fill:
