@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -98,14 +99,18 @@ def _shut_in(order: dict[str, Any]) -> sandbox.Level:
 
 
 def _work(order: dict[str, Any], say: Callable[..., None], log: TextIO) -> Work:
-    def progress(stage: str, fraction: float, message: str) -> None:
-        say(
-            progress={
-                "stage": stage,
-                "fraction": round(min(max(fraction, 0.0), 1.0), 4),
-                "message": message,
-            }
-        )
+    began = time.monotonic()
+
+    def progress(
+        stage: str, fraction: float, message: str, seconds_left: float | None = None
+    ) -> None:
+        fraction = round(min(max(fraction, 0.0), 1.0), 4)
+        if seconds_left is None and fraction:
+            seconds_left = (time.monotonic() - began) * (1 - fraction) / fraction
+        words: dict[str, Any] = {"stage": stage, "fraction": fraction, "message": message}
+        if seconds_left is not None:
+            words["eta_seconds"] = round(max(seconds_left, 0.0), 1)
+        say(progress=words)
 
     def write(line: str) -> None:
         log.write(line + "\n")

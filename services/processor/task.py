@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
@@ -50,6 +50,18 @@ class Outcome:
     products: tuple[Product, ...] = ()
 
 
+class Progress(Protocol):
+    """How a task says how far it is."""
+
+    def __call__(
+        self, stage: str, fraction: float, message: str, seconds_left: float | None = None, /
+    ) -> None:
+        """Say the stage, the fraction of the whole (0 to 1) and a sentence for people.
+
+        A task that does not know how many seconds are left has them reckoned from the fraction.
+        """
+
+
 @dataclass(frozen=True)
 class Work:
     """Where a task works and how it speaks. All paths are local and belong to this attempt alone.
@@ -61,7 +73,7 @@ class Work:
         scratch: folder for everything else; removed after the attempt.
         memory_bytes: how much memory the whole attempt should stay within.
         workers: how many processes the attempt may keep busy.
-        progress: called with stage, fraction of the whole (0 to 1) and a message for people.
+        progress: to be called now and then.
         log: one line for the tail of the task's log.
     """
 
@@ -71,7 +83,7 @@ class Work:
     scratch: Path
     memory_bytes: int
     workers: int
-    progress: Callable[[str, float, str], None]
+    progress: Progress
     log: Callable[[str], None]
 
 

@@ -94,6 +94,9 @@ class JobProgressV1(Message):
     stage: str
     fraction: float = Field(ge=0, le=1)
     message: str = ""
+    eta_seconds: float | None = Field(
+        default=None, ge=0, description="About how long it will go on."
+    )
 
 
 class JobRequestedV1(Message):

@@ -1,49 +1,96 @@
-"""How far the work is, and how long each stage took."""
+"""How far the work is, how long it will still take, and how long each stage took."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-Progress = Callable[[str, float, str], None]
-"""Called with the stage, the fraction of the whole (0 to 1), and a sentence for people."""
+Progress = Callable[[str, float, str, float | None], None]
+"""Called with the stage, the fraction of the whole (0 to 1), a sentence for people, and the seconds
+that are left, or None before anything is known of the work."""
+
+_TRUST = 0.1
+"""What a forecast is worth against what is seen: as much as this share of the whole work."""
+
+
+class Span(NamedTuple):
+    """Expected seconds of a stage: until it gets going, and then for all its steps."""
+
+    lead: float
+    run: float
 
 
 class Meter:
-    """Follows the work through its stages; the fraction never goes back, even if work is redone."""
+    """Follows the work through its stages; the fraction never goes back, even if work is redone.
 
-    def __init__(self, progress: Progress) -> None:
+    A forecast says how the stages compare; the pace at which this very run goes scales it. So the
+    fraction is one of time: it is what has passed over what has passed and what is left.
+    """
+
+    def __init__(self, progress: Progress, clock: Callable[[], float] = time.perf_counter) -> None:
         self._progress = progress
+        self._clock = clock
+        self._began = self._since = clock()
         self._fraction = 0.0
-        self._stage = ""
-        self._message = ""
-        self._start, self._end = 0.0, 0.0
+        self._stage = self._message = ""
+        self._span = Span(0.0, 0.0)
         self._done, self._total = 0, 1
-        self._since = time.perf_counter()
+        self._known: dict[str, Span] = {}
+        self._ahead: dict[str, Span] = {}
+        self._behind = 0.0
         self.seconds: dict[str, float] = {}
 
-    def stage(self, name: str, start: float, end: float, total: int, message: str) -> None:
-        """Enter a stage that covers the whole from `start` to `end` and has `total` steps."""
+    def expect(self, spans: Mapping[str, Span]) -> None:
+        """These stages lie ahead; what was expected before, the rest of this stage too, does not."""
+        self._behind += self._reached()
+        self._span = Span(0.0, 0.0)
+        self._known.update(spans)
+        self._ahead = dict(spans)
+
+    def stage(self, name: str, total: int, message: str) -> None:
+        """Enter a stage that has `total` steps; it may be one that was left already."""
         self._close_stage()
+        self._behind += sum(self._span)
         self._stage, self._message = name, message
-        self._start, self._end = start, end
+        self._span = self._ahead.pop(name, self._known.get(name, Span(0.0, 0.0)))
         self._done, self._total = 0, max(total, 1)
         self.add(0)
 
     def add(self, steps: int) -> None:
         """This many steps of the stage are done."""
         self._done += steps
-        share = min(self._done / self._total, 1.0)
-        reached = self._start + (self._end - self._start) * share
+        if not self._known:
+            self._progress(self._stage, self._fraction, self._message, None)
+            return
+        passed, left = self._clock() - self._began, self._left()
+        reached = round(passed / (passed + left), 4) if left else 1.0
         self._fraction = max(self._fraction, reached)
-        self._progress(self._stage, self._fraction, self._message)
+        self._progress(self._stage, self._fraction, self._message, left)
 
     def finish(self) -> None:
         """All is done."""
         self._close_stage()
         self._stage = ""
-        self._progress("done", 1.0, "Done")
+        self._progress("done", 1.0, "Done", 0.0)
+
+    def _reached(self) -> float:
+        """The expected seconds of what is done of this stage."""
+        share = min(self._done / self._total, 1.0)
+        return self._span.lead + self._span.run * share if share else 0.0
+
+    def _left(self) -> float:
+        """Seconds to the end: the rest of this stage at its own pace, the others at that of all."""
+        now, reached = self._clock(), self._reached()
+        rest, later = sum(self._span) - reached, sum(sum(span) for span in self._ahead.values())
+        expected = self._behind + reached
+        trust = _TRUST * (expected + rest + later)
+        if not trust:
+            return 0.0
+        pace = (now - self._began + trust) / (expected + trust)
+        own_pace = (now - self._since + trust * pace) / (reached + trust)
+        return rest * own_pace + later * pace
 
     def _close_stage(self) -> None:
-        now = time.perf_counter()
+        now = self._clock()
         if self._stage:
             taken = self.seconds.get(self._stage, 0.0) + now - self._since
             self.seconds[self._stage] = round(taken, 3)

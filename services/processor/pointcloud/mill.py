@@ -19,6 +19,7 @@ from services.processor.pointcloud.cube import bounds_of, cube_around, fits, sta
 from services.processor.pointcloud.decoder import Reading, by_laszip, choose_reading
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.failures import points_missing, scratch_full
+from services.processor.pointcloud.forecast import forecast
 from services.processor.pointcloud.inheritance import carried_records
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.miller import Built
@@ -114,6 +115,7 @@ def mill(order: Order, meter: Meter) -> Milled:
 def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
     plan = _first_plan(order, reading)
     size = _crew_size(order, reading)
+    meter.expect(forecast(order.source, reading.decoder, size))
     parts = ranges_of(
         order.source.point_count,
         reading.starts,
@@ -137,7 +139,7 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
     product = _product(order, plan, ranges, tally)
     if sum(chunk.points for _, chunk in nodes) != order.source.point_count:
         raise RuntimeError("the product does not hold as many points as the source")
-    meter.stage("assemble", 0.92, 0.96, 1, "Writing the file")
+    meter.stage("assemble", 1, "Writing the file")
     write_copc(order.copc, product, nodes, order.scratch)
     own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Milled(
@@ -198,7 +200,7 @@ def _crew(plan: Plan, meter: Meter, size: int) -> Iterator[Crew]:
 
 def _distribute(crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter) -> _Distributed:
     points = plan.source.point_count
-    meter.stage("read", 0.02, 0.45, points, "Reading the points")
+    meter.stage("read", points, "Reading the points")
     ranges, classes = Ranges(plan.extra), np.zeros(256, np.int64)
     pieces: dict[Key, list[Piece]] = {}
     for result in crew.each("distribute", [(part,) for part in parts]):
@@ -250,7 +252,7 @@ def _cells_to_build(
 def _build(
     crew: Crew, cells: list[Cell], heaps: list[Cell], points: int, meter: Meter
 ) -> list[Built]:
-    meter.stage("build", 0.45, 0.88, points, "Building the octree")
+    meter.stage("build", points, "Building the octree")
     built = list(crew.each("build", [(cell,) for cell in cells]))
     built += crew.each("pour", [(cell,) for cell in heaps])
     return sorted(built, key=lambda part: part.cell)
@@ -265,7 +267,7 @@ def _finish_coarse(crew: Crew, built: Iterable[Built], meter: Meter) -> list[tup
         for key, piece in part.coarse:
             shares.setdefault(key, []).append(piece)
     orders = [(Cell(key, tuple(pieces)),) for key, pieces in sorted(shares.items())]
-    meter.stage("finish", 0.88, 0.92, len(orders), "Finishing the coarse levels")
+    meter.stage("finish", len(orders), "Finishing the coarse levels")
     nodes += crew.each("finish_coarse", orders)
     return sorted(nodes)
 

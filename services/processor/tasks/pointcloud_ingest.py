@@ -80,7 +80,7 @@ def run(params: Params, work: Work) -> Outcome:
             "Upload a file to the cloud first.",
         )
     meter = Meter(work.progress)
-    meter.stage("inspect", 0.0, 0.02, 1, "Inspecting the file")
+    meter.stage("inspect", 1, "Inspecting the file")
     seen = inspect(work.source)
     source = read_source(work.source)
     crs = find_crs(source, params.crs)
@@ -120,11 +120,11 @@ def _write_products(
     work: Work, order: Order, milled: Milled, facts: dict[str, Any], meter: Meter
 ) -> list[Product]:
     """Everything but the certificate, which has their checksums."""
-    meter.stage("picture", 0.96, 0.98, 1, "Drawing the preview")
+    meter.stage("picture", 1, "Drawing the preview")
     preview, info = work.out / "preview.png", work.out / "info.json"
     draw_preview(milled.surface, preview, order.picture_cells)
     _write_json(info, facts)
-    meter.stage("certify", 0.98, 1.0, 1, "Taking checksums")
+    meter.stage("certify", 1, "Taking checksums")
     return [
         Product("copc", order.copc, "application/vnd.laszip+copc"),
         Product("preview", preview, "image/png"),

@@ -70,6 +70,6 @@ def mill_file(tmp_path: Path) -> MillFile:
         order = Order(
             source, find_crs(source), tmp_path / out, scratch, workers, workers << 30, cells
         )
-        return mill(order, Meter(lambda _stage, _fraction, _message: None))
+        return mill(order, Meter(lambda _stage, _fraction, _message, _left: None))
 
     return mill_one

@@ -40,7 +40,7 @@ def ingest(source: Path | None, folder: Path, said: list[float], **params: objec
         scratch=scratch,
         memory_bytes=1 << 30,
         workers=2,
-        progress=lambda _stage, fraction, _message: said.append(fraction),
+        progress=lambda _stage, fraction, _message, _left=None: said.append(fraction),
         log=lambda _line: None,
     )
     return TASK.run(Params.model_validate(params), work)
