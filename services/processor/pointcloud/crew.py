@@ -20,6 +20,7 @@ from services.processor.pointcloud.plan import Plan
 from shared.errors import TaskFailed
 
 _ROOT = Path(__file__).resolve().parents[3]
+_MEMBER = "services.processor.pointcloud.crew_member"
 _GOODBYE_SECONDS = 2.0
 _WAIT_SECONDS = 60.0
 
@@ -68,7 +69,7 @@ class Processes:
         self._members: dict[Connection, subprocess.Popen[bytes]] = {}
         try:
             for number in range(size):
-                connection, process = _start()
+                connection, process = start_interpreter(_MEMBER)
                 self._members[connection] = process
                 self._send(connection, (str(number), plan))
         except BaseException:
@@ -149,8 +150,8 @@ class Processes:
             return decoder_crashed(None)
 
 
-def _start() -> tuple[Connection, subprocess.Popen[bytes]]:
-    """A fresh interpreter that waits for its plan."""
+def start_interpreter(module: str) -> tuple[Connection, subprocess.Popen[bytes]]:
+    """A fresh interpreter that runs this module of ours, and our end of the pipe to it."""
     ours, theirs = Pipe()
     with theirs:
         environment = {
@@ -164,7 +165,7 @@ def _start() -> tuple[Connection, subprocess.Popen[bytes]]:
             [
                 sys.executable,
                 "-m",
-                "services.processor.pointcloud.crew_member",
+                module,
                 str(theirs.fileno()),
                 str(os.getpid()),
             ],

@@ -40,7 +40,7 @@ def _answer(miller: Miller, method: str, arguments: tuple[object, ...]) -> tuple
         return "broken", f"{method}: {type(error).__name__}: {error}"
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Have the kernel end this process when its parent ends, however that happens."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -49,7 +49,7 @@ def _die_with(parent: int) -> None:
 
 def main() -> None:
     """Serve on the descriptor that the command line names."""
-    _die_with(int(sys.argv[2]))
+    die_with(int(sys.argv[2]))
     with contextlib.suppress(EOFError, BrokenPipeError), Connection(int(sys.argv[1])) as connection:
         serve(connection)
 
