@@ -13,11 +13,10 @@ import pyproj
 from numpy.typing import NDArray
 
 from services.processor.pointcloud.conversion import describe_conversion
-from services.processor.pointcloud.crs import CloudCrs
+from services.processor.pointcloud.crs import describe_crs
 from services.processor.pointcloud.extra import read_extra_bytes
-from services.processor.pointcloud.info import describe_crs
 from services.processor.pointcloud.inheritance import reason_to_drop
-from services.processor.pointcloud.mill import Milled
+from services.processor.pointcloud.products.kind import Cloud
 from services.processor.pointcloud.source import Source
 from shared.preflight import Oddity
 
@@ -26,13 +25,20 @@ _LIBRARIES = ("lazrs", "laszip", "numpy", "pyproj", "pillow")
 
 
 def certify(
-    source: Source,
-    crs: CloudCrs,
-    milled: Milled,
+    cloud: Cloud,
     products: dict[str, Path],
+    products_left_out: dict[str, str],
     oddities: Sequence[Oddity],
 ) -> dict[str, Any]:
-    """The content of certificate.json, except what is known only when all is done."""
+    """The content of certificate.json, except what is known only when all is done.
+
+    Args:
+        cloud: what was milled.
+        products: the files that were made.
+        products_left_out: why others that were asked for were not.
+        oddities: what is worth a sentence.
+    """
+    source, crs, milled = cloud.source, cloud.crs, cloud.milled
     product = milled.product
     bounds = {"min": product.mins, "max": product.maxs}
     return {
@@ -58,6 +64,7 @@ def certify(
             "nodes": milled.nodes,
         },
         "products": {name: checksums(path) for name, path in products.items()},
+        "products_left_out": products_left_out,
         "crs": describe_crs(crs),
         "changed": _changes(source),
         "records": [

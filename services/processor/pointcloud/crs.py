@@ -7,6 +7,7 @@ is set or the point format demands WKT, GeoTIFF keys first otherwise; the other 
 import struct
 import warnings
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pyproj import CRS
 from pyproj.crs import CompoundCRS
@@ -77,6 +78,21 @@ def find_crs(source: Source, override: str | None = None) -> CloudCrs:
     known = [candidate for candidate in candidates if candidate.name]
     best = (known or candidates)[0]
     return replace(best, oddities=tuple(oddities))
+
+
+def describe_crs(crs: CloudCrs) -> dict[str, Any]:
+    """The coordinate system and who says so."""
+    return {
+        "found": crs.found,
+        "name": crs.name,
+        "epsg": crs.epsg,
+        "vertical_epsg": crs.vertical_epsg,
+        "wkt": crs.wkt,
+        "proj4": crs.proj4,
+        "unit": crs.unit,
+        "vertical_unit": crs.vertical_unit,
+        "geographic": crs.geographic,
+    }
 
 
 def _chosen(source: Source, override: str) -> CloudCrs:

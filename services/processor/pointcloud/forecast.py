@@ -37,6 +37,6 @@ def forecast(source: Source, decoder: Decoder, processes: int) -> dict[str, Span
         "build": Span(0.0, millions * _BUILD / busy),
         "finish": Span(0.0, 0.1 + millions * _FINISH),
         "assemble": Span(0.0, 0.02 + millions * _WRITE),
-        "picture": Span(0.0, 0.45),
+        "products": Span(0.0, 0.45),
         "certify": Span(0.0, 0.01 + millions * _CHECK),
     }

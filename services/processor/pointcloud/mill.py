@@ -24,6 +24,7 @@ from services.processor.pointcloud.inheritance import carried_records
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.miller import Built
 from services.processor.pointcloud.morton import Key
+from services.processor.pointcloud.observation import Need, Observation, Scope
 from services.processor.pointcloud.plan import Plan, Range, cell_levels, ranges_of
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.source import Source
@@ -48,6 +49,7 @@ class Order:
         scratch: an empty folder for everything on the way.
         workers: how many processes may be busy; fewer are used if the memory is not enough.
         memory_bytes: how much memory all of them may hold together.
+        needs: what has to be observed for the products.
         picture_cells: cells along the longer side of the grid seen from above.
         needs_laszip: whether the inspection found that lazrs must not read the source.
     """
@@ -58,6 +60,7 @@ class Order:
     scratch: Path
     workers: int
     memory_bytes: int
+    needs: frozenset[Need]
     picture_cells: int
     needs_laszip: bool = False
 
@@ -125,18 +128,16 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         distributed = _distribute(crew, plan, parts, meter)
         plan, distributed = _settle_cube(crew, plan, parts, meter, distributed)
         ranges = distributed.ranges
-        frame = frame_of(ranges, plan.cube, order.picture_cells)
-        crew.all("observe", plan, ranges, frame)
+        scope = _scope(order, plan, ranges)
+        crew.all("observe", plan, scope)
         cells, heaps = _cells_to_build(crew, plan, distributed.pieces)
         built = _build(crew, cells, heaps, ranges.points, meter)
         nodes = _finish_coarse(crew, built, meter)
         harvests = crew.all("harvest")
-    tally, surface = Tally(ranges), Surface(frame) if frame else None
+    seen = Observation(scope)
     for harvest in harvests:
-        tally.merge(harvest.tally)
-        if surface:
-            surface.merge(harvest.surface)
-    product = _product(order, plan, ranges, tally)
+        seen.merge(harvest.observation)
+    product = _product(order, plan, ranges, seen.tally)
     if sum(chunk.points for _, chunk in nodes) != order.source.point_count:
         raise RuntimeError("the product does not hold as many points as the source")
     meter.stage("assemble", 1, "Writing the file")
@@ -146,8 +147,8 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         reading=reading,
         source_classes=distributed.classes,
         ranges=ranges,
-        tally=tally,
-        surface=surface,
+        tally=seen.tally,
+        surface=seen.surface,
         product=product,
         nodes=len(nodes),
         depth=max((key[0] for key, _ in nodes), default=0),
@@ -225,8 +226,15 @@ def _settle_cube(
     plan = replace(plan, cube=cube_around(plan.source, first.ranges))
     if not plan.levels:
         return plan, first
-    crew.all("observe", plan, first.ranges, None)
+    crew.all("observe", plan, None)
     return plan, _distribute(crew, plan, parts, meter)
+
+
+def _scope(order: Order, plan: Plan, ranges: Ranges) -> Scope:
+    """What is to be observed for the products that are wanted."""
+    above = "surface" in order.needs
+    frame = frame_of(ranges, plan.cube, order.picture_cells) if above else None
+    return Scope(ranges, "statistics" in order.needs, frame)
 
 
 def _cells_to_build(

@@ -23,6 +23,7 @@ from services.processor.pointcloud.morton import (
     codes_within,
     enclosing_node,
 )
+from services.processor.pointcloud.observation import Observation, Scope
 from services.processor.pointcloud.plan import LEAF_POINTS, Plan, Range
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records, as_bytes
@@ -34,8 +35,6 @@ from services.processor.pointcloud.spill import (
     read_cell_batches,
     write_whole,
 )
-from services.processor.pointcloud.statistics import Tally
-from services.processor.pointcloud.surface import Frame, Surface
 
 Report = Callable[[int], None]
 """Called with the number of points that have just been dealt with."""
@@ -70,10 +69,9 @@ class Built:
 
 @dataclass(frozen=True)
 class Harvest:
-    """What a miller has counted and drawn, and the most memory its process ever held, in bytes."""
+    """What a miller has observed, and the most memory its process ever held, in bytes."""
 
-    tally: Tally | None
-    surface: Surface | None
+    observation: Observation | None
     peak_bytes: int
 
 
@@ -84,8 +82,7 @@ class Miller:
         self._name = name
         self._plan = plan
         self._report = report
-        self._tally: Tally | None = None
-        self._surface: Surface | None = None
+        self._observation: Observation | None = None
         self._segment = self._open(f"chunks-{name}")
         self._coarse = self._open(f"coarse-{name}")
 
@@ -122,11 +119,10 @@ class Miller:
                 pack.write(records, codes, _SPLIT_LEVELS)
         return cell, _keyed(node, _SPLIT_LEVELS, pack.pieces)
 
-    def observe(self, plan: Plan, ranges: Ranges, frame: Frame | None) -> None:
-        """Build by this plan, and count and draw whatever is built from now on."""
+    def observe(self, plan: Plan, scope: Scope | None) -> None:
+        """Work by this plan, and observe whatever is built from now on."""
         self._plan = plan
-        self._tally = Tally(ranges)
-        self._surface = Surface(frame) if frame else None
+        self._observation = Observation(scope) if scope else None
 
     def build(self, cell: Cell) -> Built:
         """Share the points of a cell out among the octree's nodes and compress those."""
@@ -185,9 +181,9 @@ class Miller:
         return node.key, self._chunks([as_bytes(records)])[0]
 
     def harvest(self) -> Harvest:
-        """What has been counted and drawn."""
+        """What has been observed."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return Harvest(self._tally, self._surface, peak)
+        return Harvest(self._observation, peak)
 
     def close(self) -> None:
         """Close the files. What is in them stays."""
@@ -198,10 +194,8 @@ class Miller:
         return (self._plan.scratch / name).open("wb", buffering=0)
 
     def _watch(self, records: Records) -> None:
-        if self._tally:
-            self._tally.add(records)
-        if self._surface:
-            self._surface.add(records)
+        if self._observation:
+            self._observation.add(records)
 
     def _batches(self, cell: Cell) -> Iterator[Records]:
         plan = self._plan

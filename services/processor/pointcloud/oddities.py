@@ -1,5 +1,6 @@
 """What is unusual about a cloud's points but keeps nobody from using them."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -113,18 +114,16 @@ def _values(source: Source, milled: Milled) -> Iterator[Oddity]:
         )
     if source.point_format in (0, 2) or not source.point_count:
         return
-    counts = milled.tally.binned.get("gps_time")
-    if counts is None and "gps_time" in ranges:
+    low, high = ranges.get("gps_time", (0.0, 0.0))
+    if not math.isfinite(high - low):
         yield Oddity(
             "gps_time_out_of_range",
             "The GPS times lie further apart than numbers can say; they have no statistics.",
         )
-        return
-    timed = int(counts.sum()) if counts is not None else 0
-    if timed < source.point_count:
+    elif unusable := milled.ranges.unusable.get("gps_time"):
         yield Oddity(
             "gps_time_not_finite",
-            f"{source.point_count - timed} points have a GPS time that is not a usable number.",
+            f"{unusable} points have a GPS time that is not a usable number.",
         )
 
 

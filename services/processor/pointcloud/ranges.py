@@ -17,10 +17,12 @@ class Ranges:
     """Lowest and highest value by dimension; a dimension without finite values is absent.
 
     Extra dimensions are named `extra:<name>` and measured as stored, before scale and offset.
+    `unusable` counts the values that are not finite.
     """
 
     extra: tuple[ExtraDimension, ...]
     points: int = 0
+    unusable: dict[str, int] = field(default_factory=dict)
     by_name: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def add(self, records: Records) -> None:
@@ -36,6 +38,8 @@ class Ranges:
     def merge(self, other: "Ranges") -> None:
         """Take what another has gathered into account."""
         self.points += other.points
+        for name, count in other.unusable.items():
+            self.unusable[name] = self.unusable.get(name, 0) + count
         for name, (low, high) in other.by_name.items():
             self._include(name, low, high)
 
@@ -45,6 +49,8 @@ class Ranges:
         low, high = values.min(), values.max()
         if not (np.isfinite(low) and np.isfinite(high)):
             finite = values[np.isfinite(values)]
+            missing = len(values) - len(finite)
+            self.unusable[name] = self.unusable.get(name, 0) + missing
             if not len(finite):
                 return
             low, high = finite.min(), finite.max()

@@ -34,6 +34,7 @@ _COUNTED = {
     "blue": 1 << 16,
     "nir": 1 << 16,
 }
+_ALWAYS = frozenset({"returns", "classification"})
 _BINNED = ("X", "Y", "Z", "gps_time")
 
 
@@ -43,12 +44,15 @@ class Tally:
 
     Attributes:
         ranges: minimum and maximum of all points, known before counting begins.
+        whole: whether all dimensions are counted, or just returns and classes, which every
+            header and certificate tells.
         counted: points by value; signed values are counted at `value & 0xFFFF`.
         binned: points by bin between minimum and maximum; values that are not finite have none.
         sums: for binned dimensions the sum of `(value - minimum) / (maximum - minimum) * 2**30`.
     """
 
     ranges: Ranges
+    whole: bool = True
     counted: dict[str, Counts] = field(default_factory=dict)
     binned: dict[str, Counts] = field(default_factory=dict)
     sums: dict[str, int] = field(default_factory=dict)
@@ -57,10 +61,12 @@ class Tally:
         """Count these records."""
         names = records.dtype.names or ()
         for name, size in _COUNTED.items():
-            if name in names:
+            if name in names and (self.whole or name in _ALWAYS):
                 values = records[name]
                 plain = values.view(np.uint16) if values.dtype == np.int16 else values
                 self._count(name, np.bincount(plain, minlength=size))
+        if not self.whole:
+            return
         for name in _BINNED:
             self._bin(name, records[name])
         for dimension in self.ranges.extra:

@@ -1,22 +1,35 @@
 """Turn an uploaded LAS or LAZ file into a streamable cloud, with a picture, facts and proof."""
 
 import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.processor.pointcloud.certificate import certify
 from services.processor.pointcloud.crs import CloudCrs, find_crs
-from services.processor.pointcloud.info import describe
 from services.processor.pointcloud.meter import Meter
-from services.processor.pointcloud.mill import Milled, Order, mill
+from services.processor.pointcloud.mill import Order, mill
 from services.processor.pointcloud.oddities import find_oddities
-from services.processor.pointcloud.preview import draw_preview
-from services.processor.pointcloud.source import Source, read_source
+from services.processor.pointcloud.products.catalogue import DEFAULT, NAMES, load_products
+from services.processor.pointcloud.products.info import describe_density
+from services.processor.pointcloud.products.kind import Cloud, NotApplicable, ProductKind, Settings
+from services.processor.pointcloud.source import read_source
 from services.processor.task import Outcome, Product, Task, Work
 from shared.errors import TaskFailed
 from shared.preflight import Oddity, inspect
+
+
+def _known(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"there is no product {name!r}; there are {', '.join(NAMES)}")
+    return name
+
+
+ProductName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(NAMES)})]
 
 
 class Params(BaseModel):
@@ -28,6 +41,12 @@ class Params(BaseModel):
         default=None,
         description="The coordinate system, as EPSG:code or WKT, in place of what the file says.",
         examples=["EPSG:25832"],
+    )
+    products: list[ProductName] | None = Field(
+        default=None,
+        description="What to make besides the COPC file, its certificate and its STAC item; "
+        f"without a choice {', '.join(DEFAULT)}.",
+        examples=[["info", "preview"]],
     )
     preview_size: int = Field(
         default=1024, ge=64, le=4096, description="Pixels along the longer side of the preview."
@@ -84,14 +103,15 @@ def run(params: Params, work: Work) -> Outcome:
     seen = inspect(work.source)
     source = read_source(work.source)
     crs = find_crs(source, params.crs)
-    copc = work.out / "copc.laz"
+    kinds = load_products(DEFAULT if params.products is None else params.products)
     order = Order(
         source=source,
         crs=crs,
-        copc=copc,
+        copc=work.out / "copc.laz",
         scratch=work.scratch,
         workers=work.workers,
         memory_bytes=work.memory_bytes,
+        needs=frozenset(need for kind in kinds for need in kind.needs),
         picture_cells=params.preview_size,
         needs_laszip=seen.needs_laszip,
     )
@@ -100,46 +120,61 @@ def run(params: Params, work: Work) -> Outcome:
     if (work.source_name or "").lower().endswith(".copc.laz") and not seen.copc:
         note = "The file's name says COPC, but there is none in it; it was read as plain LAZ."
         oddities.append(Oddity("copc_by_name_only", note))
-    facts = describe(source, crs, milled)
-    products = _write_products(work, order, milled, facts, meter)
-    certificate = certify(source, crs, milled, {p.name: p.path for p in products}, oddities)
+    settings = Settings(picture_cells=params.preview_size)
+    cloud = Cloud(source, crs, milled, order.copc, work.scratch, settings)
+    written = _write_products(kinds, cloud, work.out, meter)
+    products = [Product("copc", order.copc, "application/vnd.laszip+copc"), *written.products]
+    meter.stage("certify", 1, "Taking checksums")
+    paths = {product.name: product.path for product in products}
+    certificate = certify(cloud, paths, written.left_out, oddities)
     meter.finish()
     certificate["parameters"] = params.model_dump()
     certificate["effort"] = {
         "seconds": meter.seconds,
+        "cpu_seconds_by_product": written.cpu_seconds,
         "processes": milled.processes,
         "memory_bytes_at_most": milled.peak_bytes,
     }
     path = work.out / "certificate.json"
-    _write_json(path, certificate)
+    path.write_text(json.dumps(certificate, indent=1, allow_nan=False) + "\n")
     products.append(Product("certificate", path, "application/json"))
-    return Outcome(_result(source, crs, milled, facts, oddities), tuple(products))
+    return Outcome(_result(cloud, oddities), tuple(products))
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The products that were made, why others were not, and what each took."""
+
+    products: list[Product]
+    left_out: dict[str, str]
+    cpu_seconds: dict[str, float]
 
 
 def _write_products(
-    work: Work, order: Order, milled: Milled, facts: dict[str, Any], meter: Meter
-) -> list[Product]:
-    """Everything but the certificate, which has their checksums."""
-    meter.stage("picture", 1, "Drawing the preview")
-    preview, info = work.out / "preview.png", work.out / "info.json"
-    draw_preview(milled.surface, preview, order.picture_cells)
-    _write_json(info, facts)
-    meter.stage("certify", 1, "Taking checksums")
-    return [
-        Product("copc", order.copc, "application/vnd.laszip+copc"),
-        Product("preview", preview, "image/png"),
-        Product("info", info, "application/json"),
-    ]
+    kinds: Sequence[ProductKind], cloud: Cloud, out: Path, meter: Meter
+) -> _Written:
+    """Everything that is not written in any case."""
+    written = _Written([], {}, {})
+    meter.stage("products", len(kinds), "Making the products")
+    for kind in kinds:
+        path, since = out / kind.file, time.process_time()
+        try:
+            kind.write(cloud, path)
+            written.products.append(Product(kind.name, path, kind.media_type))
+        except NotApplicable as reason:
+            written.left_out[kind.name] = str(reason)
+        written.cpu_seconds[kind.name] = round(time.process_time() - since, 3)
+        meter.add(1)
+    return written
 
 
-def _result(
-    source: Source, crs: CloudCrs, milled: Milled, facts: dict[str, Any], oddities: list[Oddity]
-) -> Result:
-    product = milled.product
+def _result(cloud: Cloud, oddities: list[Oddity]) -> Result:
+    product, crs = cloud.milled.product, cloud.crs
+    density = describe_density(cloud.milled, crs) or {}
     return Result(
         points=product.points,
         point_format=product.point_format,
-        bounds=Bounds(min=product.mins, max=product.maxs) if source.point_count else None,
+        bounds=Bounds(min=product.mins, max=product.maxs) if product.points else None,
         crs=Crs(
             found=crs.found,
             name=crs.name,
@@ -147,8 +182,8 @@ def _result(
             vertical_epsg=crs.vertical_epsg,
             unit=crs.unit,
         ),
-        density=(facts["density"] or {}).get("points_per_square_unit"),
-        nodes=milled.nodes,
+        density=density.get("points_per_square_unit"),
+        nodes=cloud.milled.nodes,
         warnings=[Warned(code=oddity.code, message=oddity.message) for oddity in oddities],
     )
 
@@ -160,10 +195,6 @@ def _merged(first: tuple[Oddity, ...], second: list[Oddity], crs: CloudCrs) -> l
     kept = [oddity for oddity in first if oddity.code not in settled]
     known = {oddity.code for oddity in kept}
     return [*kept, *(oddity for oddity in second if oddity.code not in known)]
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 TASK = Task(

@@ -68,7 +68,14 @@ def mill_file(tmp_path: Path) -> MillFile:
         scratch = tmp_path / f"scratch-{out}"
         scratch.mkdir()
         order = Order(
-            source, find_crs(source), tmp_path / out, scratch, workers, workers << 30, cells
+            source=source,
+            crs=find_crs(source),
+            copc=tmp_path / out,
+            scratch=scratch,
+            workers=workers,
+            memory_bytes=workers << 30,
+            needs=frozenset({"statistics", "surface"}),
+            picture_cells=cells,
         )
         return mill(order, Meter(lambda _stage, _fraction, _message, _left: None))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.processor.pointcloud.info import _binned, _counted
+from services.processor.pointcloud.products.info import _binned, _counted
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records, record_dtype
 from services.processor.pointcloud.statistics import Tally

@@ -66,6 +66,28 @@ def test_a_file_becomes_four_products_that_agree_with_each_other(tmp_path: Path)
     assert {oddity["code"] for oddity in certificate["oddities"]} >= {"crs_overridden"}
 
 
+def test_only_the_products_asked_for_are_made(tmp_path: Path) -> None:
+    outcome = ingest(cloud(tmp_path), tmp_path, [], products=["preview"])
+    assert {product.name for product in outcome.products} == {"copc", "preview", "certificate"}
+    assert outcome.result.model_dump()["density"] is not None
+
+
+def test_a_cloud_alone_has_a_proof_and_nothing_else_is_looked_at(tmp_path: Path) -> None:
+    outcome = ingest(cloud(tmp_path), tmp_path, [], products=[])
+    paths = {product.name: product.path for product in outcome.products}
+    assert set(paths) == {"copc", "certificate"}
+    certificate = json.loads(paths["certificate"].read_text())
+    assert certificate["source"]["classes"] == certificate["copc"]["classes"]
+    assert outcome.result.model_dump()["density"] is None
+
+
+def test_an_unknown_product_is_refused_and_the_known_ones_are_named() -> None:
+    with pytest.raises(ValidationError, match=r"there is no product 'dsn'.*preview"):
+        Params.model_validate({"products": ["dsn"]})
+    names = Params.model_json_schema()["properties"]["products"]["anyOf"][0]["items"]["enum"]
+    assert {"info", "preview"} <= set(names)
+
+
 def test_progress_never_goes_back_and_ends_at_one(tmp_path: Path) -> None:
     said: list[float] = []
     ingest(cloud(tmp_path), tmp_path, said)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from services.processor.pointcloud.mill import Milled
-from services.processor.pointcloud.preview import draw_preview
+from services.processor.pointcloud.products.preview import draw_preview
 
 WriteCloud = Callable[..., Path]
 MillFile = Callable[..., Milled]

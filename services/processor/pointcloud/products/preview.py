@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from services.processor.pointcloud.products.kind import Cloud, ProductKind
 from services.processor.pointcloud.surface import Surface
 
 Grid = NDArray[np.float64]
@@ -27,6 +28,21 @@ _TINTS = (
 _FEW_POINTS = 400
 _SMALLEST_GRID = 48
 _MARGIN = 8
+
+
+def write(cloud: Cloud, path: Path) -> None:
+    """Write the picture in the size that the caller chose."""
+    draw_preview(cloud.milled.surface, path, cloud.settings.picture_cells)
+
+
+PRODUCT = ProductKind(
+    name="preview",
+    file="preview.png",
+    media_type="image/png",
+    title="Picture from above",
+    needs=frozenset({"surface"}),
+    write=write,
+)
 
 
 def draw_preview(surface: Surface | None, path: Path, longest: int) -> None:

@@ -1,13 +1,16 @@
 """What there is to know about a cloud: counts, bounds, distributions, density, coordinate system."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.processor.pointcloud.crs import CloudCrs
+from services.processor.pointcloud.crs import CloudCrs, describe_crs
 from services.processor.pointcloud.mill import Milled
+from services.processor.pointcloud.products.kind import Cloud, ProductKind
 from services.processor.pointcloud.source import Source
 from services.processor.pointcloud.statistics import Tally
 from services.processor.pointcloud.surface import occupied_area
@@ -73,6 +76,22 @@ class Distribution:
         return float(min(max(value, self.lowest), self.highest))
 
 
+def write(cloud: Cloud, path: Path) -> None:
+    """Write info.json."""
+    facts = describe(cloud.source, cloud.crs, cloud.milled)
+    path.write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
+
+
+PRODUCT = ProductKind(
+    name="info",
+    file="info.json",
+    media_type="application/json",
+    title="Facts and distributions",
+    needs=frozenset({"statistics", "surface"}),
+    write=write,
+)
+
+
 def describe(source: Source, crs: CloudCrs, milled: Milled) -> dict[str, Any]:
     """The content of info.json. It depends on the cloud only, not on how it was milled."""
     tally, product = milled.tally, milled.product
@@ -88,7 +107,7 @@ def describe(source: Source, crs: CloudCrs, milled: Milled) -> dict[str, Any]:
         "returns": _by_number(returns.sum(axis=0)),
         "returns_of_pulse": _by_number(returns.sum(axis=1)),
         "flags": {name: _with_bit(flags, bit) for bit, name in enumerate(_FLAGS)},
-        "density": _density(milled, crs),
+        "density": describe_density(milled, crs),
         "dimensions": {
             name: _describe_distribution(distribution)
             for name, distribution in distributions(source, tally).items()
@@ -104,21 +123,6 @@ def describe(source: Source, crs: CloudCrs, milled: Milled) -> dict[str, Any]:
             "software": source.software.strip(),
             "created": [source.creation_year, source.creation_day],
         },
-    }
-
-
-def describe_crs(crs: CloudCrs) -> dict[str, Any]:
-    """The coordinate system and who says so."""
-    return {
-        "found": crs.found,
-        "name": crs.name,
-        "epsg": crs.epsg,
-        "vertical_epsg": crs.vertical_epsg,
-        "wkt": crs.wkt,
-        "proj4": crs.proj4,
-        "unit": crs.unit,
-        "vertical_unit": crs.vertical_unit,
-        "geographic": crs.geographic,
     }
 
 
@@ -216,7 +220,7 @@ def _with_bit(counts: NDArray[np.int64], bit: int) -> int:
     return int(counts[(np.arange(len(counts)) >> bit) & 1 == 1].sum())
 
 
-def _density(milled: Milled, crs: CloudCrs) -> dict[str, Any] | None:
+def describe_density(milled: Milled, crs: CloudCrs) -> dict[str, Any] | None:
     """Points per square unit of ground; None where there is no area."""
     if milled.surface is None:
         return None

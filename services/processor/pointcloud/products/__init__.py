@@ -1,0 +1,1 @@
+"""What is made of a cloud besides the COPC file: one product a module, presence is registration."""
