@@ -6,8 +6,21 @@ many things wrong that can be read; those are oddities. Refused is what no reade
 what would crash, hang or silently shorten a later step.
 """
 
-from shared.preflight.inspection import inspect
-from shared.preflight.model import Laszip, Oddity, Preflight, Vlr
+from shared.preflight.inspection import inspect, inspect_source
+from shared.preflight.model import Laszip, Oddity, Preflight, StatedCrs, Vlr
 from shared.preflight.refusals import REFUSALS, Refusal
+from shared.preflight.source import BUDGET, Source
 
-__all__ = ["REFUSALS", "Laszip", "Oddity", "Preflight", "Refusal", "Vlr", "inspect"]
+__all__ = [
+    "BUDGET",
+    "REFUSALS",
+    "Laszip",
+    "Oddity",
+    "Preflight",
+    "Refusal",
+    "Source",
+    "StatedCrs",
+    "Vlr",
+    "inspect",
+    "inspect_source",
+]

@@ -18,7 +18,7 @@ _TABLE_HEAD = struct.Struct("<II")  # version 0, number of chunks
 _MOST_DECODED = 16_384
 """Chunks whose table is decoded here, 800 million points of the usual 50 000; takes 0.1 s."""
 _MOST_TABLE_BYTES = 256 << 10  # more than that many entries can take
-_RESERVED = 384 << 10  # of the budget, for the records that are read after the chunks
+_RESERVED = 448 << 10  # of the budget, for the records that are read after the chunks
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from shared.preflight.chunks import check_chunks
+from shared.preflight.crs import stated_crs
 from shared.preflight.header import read_header
 from shared.preflight.laszip import read_compression
 from shared.preflight.model import Laszip, Oddity, Preflight
@@ -38,25 +39,44 @@ def inspect(
         OSError: the file cannot be read.
     """
     with Source(path) as source:
-        header = read_header(source)
-        vlrs = read_vlrs(source, header, max_vlrs)
-        compression, table, unclaimed = None, None, 0
-        if header.compressed:
-            compression = read_compression(source, header, vlrs)
-            table = check_chunks(source, header, compression)
-        else:
-            unclaimed = check_uncompressed(source, header)
-        # Now the count is what the file really has, as far as a header can tell.
-        check_limits(
-            header,
-            source.size,
+        return inspect_source(
+            source,
             max_points=max_points,
+            max_vlrs=max_vlrs,
             max_expansion=max_expansion,
             free_expansion_bytes=free_expansion_bytes,
         )
-        evlrs = read_evlrs(source, header, max_vlrs)
-        reading = Reading(header, vlrs, evlrs, compression, table, unclaimed)
-        return _preflight(reading, source.size, find_oddities(source, reading))
+
+
+def inspect_source(
+    source: Source,
+    *,
+    max_points: int = 1 << 36,
+    max_vlrs: int = 4096,
+    max_expansion: int = 500,
+    free_expansion_bytes: int = 64 << 20,
+) -> Preflight:
+    """`inspect` for a file that is open already, for who wants to know how much of it was read."""
+    header = read_header(source)
+    vlrs = read_vlrs(source, header, max_vlrs)
+    compression, table, unclaimed = None, None, 0
+    if header.compressed:
+        compression = read_compression(source, header, vlrs)
+        table = check_chunks(source, header, compression)
+    else:
+        unclaimed = check_uncompressed(source, header)
+    # Now the count is what the file really has, as far as a header can tell.
+    check_limits(
+        header,
+        source.size,
+        max_points=max_points,
+        max_expansion=max_expansion,
+        free_expansion_bytes=free_expansion_bytes,
+    )
+    evlrs = read_evlrs(source, header, max_vlrs)
+    crs = stated_crs(source, header, vlrs + evlrs)
+    reading = Reading(header, vlrs, evlrs, compression, table, unclaimed, crs)
+    return _preflight(reading, source.size, find_oddities(source, reading))
 
 
 def _preflight(reading: Reading, size: int, warnings: tuple[Oddity, ...]) -> Preflight:
@@ -84,6 +104,7 @@ def _preflight(reading: Reading, size: int, warnings: tuple[Oddity, ...]) -> Pre
         system_identifier=header.system_identifier,
         generating_software=header.generating_software,
         created=header.created,
+        crs=reading.crs,
         warnings=warnings,
     )
 

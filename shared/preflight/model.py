@@ -51,6 +51,26 @@ class Laszip:
 
 
 @dataclass(frozen=True)
+class StatedCrs:
+    """What a file says of its coordinate system, in its own words; nobody has looked it up.
+
+    Attributes:
+        origin: `wkt` or `geotiff`, the kind of record that says it.
+        name: what it is called there.
+        epsg: the code of the horizontal system.
+        vertical_name, vertical_epsg: those of the heights, None where they are not named.
+        geographic: whether x and y are said to be degrees.
+    """
+
+    origin: str
+    name: str | None
+    epsg: int | None
+    vertical_name: str | None
+    vertical_epsg: int | None
+    geographic: bool
+
+
+@dataclass(frozen=True)
 class Preflight:
     """What the header of a usable LAS, LAZ or COPC file says.
 
@@ -69,6 +89,7 @@ class Preflight:
         points_by_return: as claimed: 5, or 15 from LAS 1.4 on.
         extra_bytes: bytes per point beyond those of the point format.
         created: the date in the header, None where it is none.
+        crs: the coordinate system as the file states it, None where it does not.
         warnings: what is odd about the file.
     """
 
@@ -94,6 +115,7 @@ class Preflight:
     system_identifier: str
     generating_software: str
     created: date | None
+    crs: StatedCrs | None
     warnings: tuple[Oddity, ...]
 
     @property

@@ -27,7 +27,7 @@ def find_oddities(source: Source, reading: Reading) -> tuple[Oddity, ...]:
         *_header_oddities(header),
         *_bounds_oddities(header),
         *_extra_bytes_oddities(source, header, reading.records),
-        *crs_oddities(source, header, reading.records),
+        *crs_oddities(header, reading.crs),
         *_copc_oddities(source, reading),
         *_layout_oddities(reading),
     )
@@ -99,9 +99,8 @@ def _extra_bytes_oddities(
     source: Source, header: Header, records: tuple[Vlr, ...]
 ) -> Iterator[Oddity]:
     described, names = 0, []
-    for record in records:
-        if (record.user_id, record.record_id) != ("LASF_Spec", 4):
-            continue
+    # The first record counts, as it does for readers; any number of others would cost the budget.
+    for record in [one for one in records if (one.user_id, one.record_id) == ("LASF_Spec", 4)][:1]:
         content = source.at(record.offset, min(record.length, 64 << 10))
         for at in range(0, len(content) - _DESCRIPTOR + 1, _DESCRIPTOR):
             kind, options = content[at + 2], content[at + 3]
@@ -130,7 +129,8 @@ def _copc_oddities(source: Source, reading: Reading) -> Iterator[Oddity]:
         if any(vlr.user_id == "copc" for vlr in reading.vlrs):
             yield Oddity("copc_malformed", "The file calls itself a COPC but is not shaped so.")
         return
-    place, length = struct.unpack_from("<QQ", source.at(info.offset, info.length), 40)
+    content = source.at(info.offset, info.length).ljust(info.length, b"\0")
+    place, length = struct.unpack_from("<QQ", content, 40)
     if length % 32 or not reading.header.point_offset <= place <= place + length <= source.size:
         yield Oddity(
             "copc_hierarchy_damaged",

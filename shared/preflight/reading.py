@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from shared.preflight.chunks import ChunkTable
 from shared.preflight.header import Header
 from shared.preflight.laszip import Compression
-from shared.preflight.model import Vlr
+from shared.preflight.model import StatedCrs, Vlr
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class Reading:
     Attributes:
         compression, table: how the points are compressed; None for uncompressed ones.
         unclaimed: bytes behind uncompressed points that belong to nothing.
+        crs: the coordinate system that the records state.
     """
 
     header: Header
@@ -23,6 +24,7 @@ class Reading:
     compression: Compression | None
     table: ChunkTable | None
     unclaimed: int
+    crs: StatedCrs | None
 
     @property
     def records(self) -> tuple[Vlr, ...]:

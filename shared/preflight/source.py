@@ -9,13 +9,20 @@ BUDGET = 1 << 20
 
 
 class Source:
-    """A file of known size; every read names its place and counts against the budget."""
+    """A file of known size; every read names its place and counts against the budget.
+
+    Attributes:
+        size: bytes in the file.
+        budget: bytes that may still be read.
+        bytes_read: bytes read so far.
+    """
 
     def __init__(self, path: Path, budget: int = BUDGET) -> None:
         # Unbuffered: a buffer would read 8 KiB for each 54-byte record header.
         self._file = path.open("rb", buffering=0)
         self.size = self._file.seek(0, 2)
         self.budget = budget
+        self.bytes_read = 0
 
     def __enter__(self) -> Self:
         """Keep the file open until the block ends."""
@@ -37,4 +44,5 @@ class Source:
         self._file.seek(offset)
         data = self._file.read(max(0, min(length, self.size - offset, self.budget)))
         self.budget -= len(data)
+        self.bytes_read += len(data)
         return data

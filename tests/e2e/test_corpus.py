@@ -58,6 +58,7 @@ CODES: dict[str, set[str]] = {
 
 _USER_DEFINED = "its projected system is user-defined; 4326 is only what it says it is based on"
 _FOUND_ONE = "PROJ finds the code, EPSG:25832, in its WKT"
+_CODED_PARTS = "it is a compound; both its parts have codes, and the compound needs none"
 OTHERWISE: dict[tuple[str, str], tuple[str, str]] = {
     **{
         (f"libLAS_libLAS__{name}.las", "geographic-crs"): ("crs_unresolved", _USER_DEFINED)
@@ -72,6 +73,19 @@ OTHERWISE: dict[tuple[str, str], tuple[str, str]] = {
     **{
         (f"mreutegg_laszip4j__record-format-{number}.laz", "crs-without-epsg"): ("", _FOUND_ONE)
         for number in (7, 8)
+    },
+    **{
+        (name, "crs-without-epsg"): ("", _CODED_PARTS)
+        for name in (
+            "bi0m3trics_spanner__ALS_Clip.laz",
+            "gadomski_las-rs__autzen.copc.laz",
+            "GlacioHack_geoutils-data__points_test.las",
+            "GlacioHack_geoutils-data__points_test.laz",
+            "hobuinc_silvimetric__autzen_test.copc.laz",
+            "PDAL_PDAL__autzen-bmx-2010.las",
+            "PDAL_PDAL__autzen-bmx-2023.las",
+            "PDAL_PDAL__autzen-bmx-core-points.las",
+        )
     },
     **{
         (f"PDAL_PDAL__lots_of_vlr{number}.las", "no-crs"): (
