@@ -13,12 +13,12 @@ from typing import BinaryIO
 from services.processor.pointcloud.chunks import Chunk, chunk_table
 from services.processor.pointcloud.extra import with_distinct_names, without_tuples
 from services.processor.pointcloud.failures import writing_failed
+from services.processor.pointcloud.grids import GRID_LEVELS
 from services.processor.pointcloud.morton import Cube, Key, ancestor
 from services.processor.pointcloud.source import Carried, Source
 
 HEADER_SIZE = 375
 _INFO_SIZE = 160
-_GRID = 128
 _KEPT_ENCODING = 0b1001
 """GPS time type and synthetic return numbers; the waveform bits go, the WKT bit is set."""
 
@@ -188,7 +188,7 @@ def _hierarchy(nodes: Sequence[tuple[Key, Chunk]], offsets: Sequence[int]) -> by
 def _info(product: Product, page_at: int, page_size: int) -> bytes:
     half = product.cube.side / 2
     center = [corner + half for corner in product.cube.corner]
-    spacing = product.cube.side / _GRID
+    spacing = product.cube.side / (1 << GRID_LEVELS)
     return struct.pack("<5dQQ2d88x", *center, half, spacing, page_at, page_size, *product.gps_range)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from services.processor.pointcloud import evenness
 from services.processor.pointcloud.chunks import Chunk, laz_record
 from services.processor.pointcloud.conversion import target_format
 from services.processor.pointcloud.copc import Product, write_copc
@@ -98,6 +99,7 @@ class _Distributed:
     pieces: dict[Key, list[Piece]]
     ranges: Ranges
     classes: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
 def mill(order: Order, meter: Meter) -> Milled:
@@ -128,6 +130,7 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         distributed = _distribute(crew, plan, parts, meter)
         plan, distributed = _settle_cube(crew, plan, parts, meter, distributed)
         ranges = distributed.ranges
+        plan = replace(plan, columns=evenness.lies_like_a_landscape(distributed.counts))
         scope = _scope(order, plan, ranges)
         crew.all("observe", plan, scope)
         cells, heaps = _cells_to_build(crew, plan, distributed.pieces)
@@ -203,10 +206,12 @@ def _distribute(crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter) ->
     points = plan.source.point_count
     meter.stage("read", points, "Reading the points")
     ranges, classes = Ranges(plan.extra), np.zeros(256, np.int64)
+    counts = np.zeros(8**evenness.LEVELS, np.int64)
     pieces: dict[Key, list[Piece]] = {}
     for result in crew.each("distribute", [(part,) for part in parts]):
         ranges.merge(result.ranges)
         classes += result.classes
+        counts += result.counts
         for key, found in result.pieces.items():
             pieces.setdefault(key, []).extend(found)
     if ranges.points != points:
@@ -214,7 +219,7 @@ def _distribute(crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter) ->
     for found in pieces.values():
         # Ranges end in any order; the names of their packs sort as they lie in the source.
         found.sort()
-    return _Distributed(pieces, ranges, classes)
+    return _Distributed(pieces, ranges, classes, counts)
 
 
 def _settle_cube(

@@ -11,10 +11,12 @@ from io import FileIO
 import numpy as np
 from numpy.typing import NDArray
 
+from services.processor.pointcloud import evenness
 from services.processor.pointcloud.chunks import Chunk, compress, compress_stream
 from services.processor.pointcloud.conversion import convert
 from services.processor.pointcloud.decoder import read_batches
 from services.processor.pointcloud.detail import share_out
+from services.processor.pointcloud.grids import cells_of, columns_of
 from services.processor.pointcloud.morton import (
     CODE_LEVELS,
     Key,
@@ -22,9 +24,11 @@ from services.processor.pointcloud.morton import (
     child_keys,
     codes_within,
     enclosing_node,
+    interleave,
+    places_within,
 )
 from services.processor.pointcloud.observation import Observation, Scope
-from services.processor.pointcloud.plan import LEAF_POINTS, Plan, Range
+from services.processor.pointcloud.plan import LEAF_POINTS, LEAST_POINTS, Plan, Range
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records, as_bytes
 from services.processor.pointcloud.spill import (
@@ -46,11 +50,15 @@ _DEEPEST_CELL = 27
 
 @dataclass(frozen=True)
 class Distributed:
-    """Where the points of a range went, and how many of each class the source has there."""
+    """Where the points of a range went, and how many of each class the source has there.
+
+    `counts` are points by Morton code of evenness.LEVELS levels.
+    """
 
     pieces: dict[Key, list[Piece]]
     ranges: Ranges
     classes: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,7 @@ class Miller:
         """Read a range of the source, convert it, and write it to a pack, by cell."""
         plan, source = self._plan, self._plan.source
         ranges, classes = Ranges(plan.extra), np.zeros(256, np.int64)
+        counts = np.zeros(8**evenness.LEVELS, np.int64)
         with Pack(plan.scratch, part.pack) as pack:
             for batch in read_batches(
                 source, plan.decoder, part.start, part.count, plan.batch_points
@@ -98,10 +107,12 @@ class Miller:
                 classes += np.bincount(number, minlength=256)
                 records = convert(batch, source.point_format)
                 ranges.add(records)
-                codes = codes_within(records, plan.cube, _ROOT, plan.levels)
+                codes = codes_within(records, plan.cube, _ROOT, evenness.LEVELS)
+                counts += np.bincount(codes.view(np.int64), minlength=len(counts))
+                codes >>= np.uint64(3 * (evenness.LEVELS - plan.levels))
                 pack.write(records, codes, plan.levels)
                 self._report(len(records))
-        return Distributed(_keyed(_ROOT, plan.levels, pack.pieces), ranges, classes)
+        return Distributed(_keyed(_ROOT, plan.levels, pack.pieces), ranges, classes, counts)
 
     def split(self, cell: Cell, pack_name: str) -> tuple[Cell, dict[Key, list[Piece]]]:
         """Divide a cell that is too large to be built; no parts if its points lie at one place."""
@@ -129,11 +140,14 @@ class Miller:
         plan = self._plan
         records = read_cell(plan.scratch, cell, plan.dtype)
         self._watch(records)
-        codes = codes_within(records, plan.cube, cell.key, CODE_LEVELS)
-        nodes = share_out(codes, cell.key, LEAF_POINTS)
+        places = places_within(records, plan.cube, cell.key, CODE_LEVELS)
+        codes = interleave(places)
+        grid = columns_of(places) if plan.columns else cells_of(codes)
+        del places
+        nodes = share_out(codes, grid, cell.key, LEAF_POINTS, LEAST_POINTS)
         grouped = np.take(as_bytes(records), nodes.order, axis=0)
         points, twins = len(records), _same_places(records, *nodes.neighbours)
-        del records, codes
+        del records, codes, grid
         ends = np.cumsum(nodes.counts).tolist()
         groups = [
             (key, grouped[end - count : end])

@@ -1,5 +1,6 @@
 """Where a point lies in the octree, as a Morton code: three bits per level, x before y before z."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from services.processor.pointcloud.records import Records
 
 Codes = NDArray[np.uint64]
+Places = NDArray[np.uint64]
 Key = tuple[int, int, int, int]
 """An octree node: level, x, y, z. The root is (0, 0, 0, 0)."""
 
@@ -36,23 +38,39 @@ class Cube:
     offsets: tuple[float, float, float]
 
 
-def codes_within(records: Records, cube: Cube, node: Key, levels: int) -> Codes:
-    """The Morton codes of records that lie in `node`, for the `levels` levels below it.
+def places_within(records: Records, cube: Cube, node: Key, levels: int) -> list[Places]:
+    """Where records that lie in `node` lie along x, y and z: 0 to 2**levels - 1.
 
-    Scaling by powers of two is exact in floating point, so codes of different nodes and levels
-    agree about every point: a point never changes its node with the depth one looks at.
+    Scaling by powers of two is exact in floating point, so places in different nodes and at
+    different levels agree about every point: a point never changes its node with the depth one
+    looks at.
     """
     depth = node[0] + levels
-    code = np.zeros(len(records), np.uint64)
+    places = []
     for axis, name in enumerate(("X", "Y", "Z")):
         scale, offset = cube.scales[axis], cube.offsets[axis]
         place = records[name].astype(np.float64)
         place -= (cube.corner[axis] - offset) / scale
         place *= scale / cube.side * 2.0**depth
         np.floor(place, out=place)
-        place -= float(node[1 + axis]) * 2.0**levels
+        if node[1 + axis]:
+            place -= float(node[1 + axis]) * 2.0**levels
         np.clip(place, 0, 2.0**levels - 1, out=place)
-        code |= _spread(place.astype(np.uint64)) << np.uint64(2 - axis)
+        places.append(place.astype(np.uint64))
+    return places
+
+
+def codes_within(records: Records, cube: Cube, node: Key, levels: int) -> Codes:
+    """The Morton codes of records that lie in `node`, for the `levels` levels below it."""
+    return interleave(places_within(records, cube, node, levels))
+
+
+def interleave(places: Sequence[Places]) -> Codes:
+    """The Morton codes of places along x, y and z, each of at most 21 bits."""
+    code = _spread(places[0])
+    for place in places[1:]:
+        code <<= np.uint64(1)
+        code |= _spread(place)
     return code
 
 
@@ -76,10 +94,14 @@ def ancestor(key: Key, level: int) -> Key:
     return (level, key[1] >> up, key[2] >> up, key[3] >> up)
 
 
-def _spread(value: Codes) -> Codes:
+def _spread(places: Places) -> Codes:
     """Two zero bits between every two bits."""
+    value = places.copy()
+    shifted = np.empty_like(value)
     for shift, mask in _SPREAD:
-        value = (value | (value << np.uint64(shift))) & np.uint64(mask)
+        np.left_shift(value, np.uint64(shift), out=shifted)
+        value |= shifted
+        value &= np.uint64(mask)
     return value
 
 

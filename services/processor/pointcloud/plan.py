@@ -17,6 +17,9 @@ from services.processor.pointcloud.source import Source
 LEAF_POINTS = 50_000
 """Subtrees of at most this many points are one node; also the usual size of a LAZ chunk."""
 
+LEAST_POINTS = 100
+"""Leaves of fewer points are not worth a chunk: their points are shown by the node above."""
+
 _CELL_BYTES = 36 << 20
 _USUAL_CELL = 250_000
 _DEEPEST_CELLS = 5
@@ -34,6 +37,7 @@ class Plan:
         levels: the level of the cells into which the points are first distributed.
         extra: the described extra dimensions.
         laz_record: how the chunks of the product are compressed.
+        columns: whether coarse levels are even as seen from above, rather than in space.
     """
 
     source: Source
@@ -43,6 +47,7 @@ class Plan:
     levels: int
     extra: tuple[ExtraDimension, ...]
     laz_record: bytes
+    columns: bool = False
 
     @property
     def dtype(self) -> np.dtype[np.void]:
