@@ -15,10 +15,10 @@ ifneq ($(wildcard $(CORPUS)/MANIFEST.csv),)
 export POINTMILL_CORPUS ?= $(CORPUS)
 endif
 
-.PHONY: help venv demo up down logs status check test contracts lock clean
+.PHONY: help venv demo up down logs status check test bench-engine bench-engine-large contracts lock clean
 
 help: ## List the targets
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 venv: ## Make .venv from the locks, if it is not up to date
 	@$(PREPARE)
@@ -54,6 +54,12 @@ test: ## Everything: the checks, then all tests against the real parts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -n 3 --dist loadfile
+
+bench-engine: venv ## Measure the engine on made-up clouds: speed, floor, memory, products, evenness (10 min)
+	@$(BIN)/python -m tests.bench.engine
+
+bench-engine-large: venv ## Mill 100 M points: as much memory as for 10 M, and less than the cloud takes
+	@$(BIN)/python -m tests.bench.engine --large
 
 contracts: up ## Write the generated contracts anew: schema.sql, message schemas, broker definitions
 	@$(BIN)/python -m shared.messages.publish

@@ -1,136 +1,123 @@
-"""Measures the engine: speed against the codec's floor, memory, what every product costs, evenness.
+"""Measures the engine: speed beside the codec's floor, memory, what products cost, evenness.
 
-    python -m tests.bench.engine [--quick | --large]
+    python -m tests.bench.engine [--quick | --large] [--repeats N]
 
-Prints a table, writes .local/bench/engine.json, and ends with 1 if anything that must hold does not.
+Makes its clouds first, in .local/bench, and keeps them. Prints tables and verdicts, writes them to
+.local/bench/engine.json (engine-large.json), and ends with 1 if something that must hold does not.
 """
 
 import argparse
 import hashlib
 import json
-import os
-import shutil
-import statistics
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from services.processor.pointcloud.source import read_source
-from services.processor.tasks.pointcloud_ingest import Params
-from tests.bench.engine import airborne, floor
-from tests.bench.engine.evenness import evenness
-from tests.bench.engine.measuring import ROOT, Taken, run_python
+from tests.bench.engine import airborne
+from tests.bench.engine.measuring import ROOT
+from tests.bench.engine.report import (
+    Measured,
+    Verdict,
+    as_json,
+    describe_machine,
+    judge,
+    judge_flatness,
+    tables,
+)
+from tests.bench.engine.speed import (
+    GIBIBYTE,
+    Speed,
+    measure_copclib,
+    measure_evenness,
+    measure_products,
+    measure_speed,
+    workplace,
+)
 
-KEPT = ROOT / ".local" / "bench"
-GIBIBYTE = 1 << 30
-BATCH = 1_000_000
-WORKERS = min(os.cpu_count() or 1, 2)
+_KEPT = ROOT / ".local" / "bench"
+_MILLION = 1_000_000
 
 
 def say(line: str = "") -> None:
+    """Print at once, for whoever is watching."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def cloud(points: int, point_format: int) -> Path:
+def cloud(millions: int, point_format: int) -> Path:
     """The input, made if it is not there yet; another version of its maker makes another file."""
     edition = hashlib.sha256(Path(airborne.__file__).read_bytes()).hexdigest()[:8]
-    path = KEPT / f"airborne-{points // 1_000_000}M-{point_format}-{edition}.laz"
+    path = _KEPT / f"airborne-{millions}M-{point_format}-{edition}.laz"
     if not path.exists():
-        KEPT.mkdir(parents=True, exist_ok=True)
+        _KEPT.mkdir(parents=True, exist_ok=True)
         say(f"making {path.name}")
-        airborne.write_airborne(path, points, point_format)
+        airborne.write_airborne(path, millions * _MILLION, point_format)
     return path
 
 
-@contextmanager
-def workplace() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="pointmill-bench-") as name:
-        yield Path(name)
-
-
-def mill(
-    source: Path,
-    folder: Path,
-    params: dict[str, Any],
-    *,
-    memory: int = GIBIBYTE,
-    watch: bool = False,
-) -> Taken:
-    """One run of the task in `folder`, whose former content goes."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "out").mkdir(parents=True)
-    (folder / "scratch").mkdir()
-    arguments = [str(source), str(folder), str(WORKERS), str(memory), json.dumps(params)]
-    return run_python(["-m", "tests.bench.engine.ingest", *arguments], watch_memory=watch)
-
-
-def decode_and_encode(source: Path, copc: Path, raw: Path, processes: int) -> Taken:
-    commands = [
-        [
-            "-m",
-            "tests.bench.engine.floor",
-            str(source),
-            str(copc),
-            str(raw),
-            str(BATCH),
-            str(number),
-            str(processes),
-        ]
-        for number in range(processes)
-    ]
-    taken = run_python(*commands)
-    points = read_source(source).point_count
-    shares = [line.split() for line in taken.output.splitlines()]
-    assert [sum(int(share[at]) for share in shares) for at in (0, 1)] == [points, points]
-    return taken
-
-
-def copc_only() -> dict[str, Any]:
-    return {"products": []} if "products" in Params.model_fields else {}
-
-
-def compare(source: Path, repeats: int) -> dict[str, Any]:
-    points = read_source(source).point_count
+def measure(repeats: int, *, quick: bool) -> tuple[Measured, list[Verdict]]:
+    """The usual bench: ten million points for everything, forty for the speed again."""
+    source = cloud(10, 7)
     with workplace() as place:
-        folder, raw = place / "job", place / "raw"
-        first = mill(source, folder, copc_only(), watch=True)
-        effort = json.loads((folder / "out" / "certificate.json").read_text())["effort"]
-        copc = place / "copc.laz"
-        (folder / "out" / "copc.laz").rename(copc)
-        floor.write_raw(copc, raw)
-        engines, floors = [], []
-        for _ in range(repeats):
-            engines.append(mill(source, folder, copc_only()))
-            floors.append(decode_and_encode(source, copc, raw, effort["processes"]))
-        levels, whole = evenness(copc)
-    engine_cpu, floor_cpu = (statistics.median(t.cpu for t in runs) for runs in (engines, floors))
-    wall = statistics.median(t.wall for t in engines)
-    return {
-        "points": points,
-        "wall": wall,
-        "cpu": engine_cpu,
-        "floor_cpu": floor_cpu,
-        "floor_wall": statistics.median(t.wall for t in floors),
-        "ratio": engine_cpu / floor_cpu,
-        "ratios": [e.cpu / f.cpu for e, f in zip(engines, floors, strict=True)],
-        "points_per_second": points / wall,
-        "points_per_core_second": points / engine_cpu,
-        "memory": first.memory,
-        "memory_said": effort["memory_bytes_at_most"],
-        "stages": effort["seconds"],
-        "evenness": levels,
-        "evenness_of_all": whole,
-    }
+        say("10 M points, format 7: speed and floor")
+        speeds = [measure_speed(source, place, repeats)]
+        say("evenness and copclib")
+        even, rival = measure_evenness(place), measure_copclib(source, place)
+        say("products")
+        costs = measure_products(source, place, repeats)
+    for millions, point_format in () if quick else ((10, 6), (40, 7), (40, 6)):
+        say(f"{millions} M points, format {point_format}: speed and floor")
+        speeds.append(_speed_of(millions, point_format, repeats if millions == 10 else 1))
+    measured = Measured(speeds, even, rival, costs)
+    return measured, judge(measured)
+
+
+def measure_large() -> tuple[Measured, list[Verdict]]:
+    """A hundred million points: as much memory as for ten, and less than the cloud takes."""
+    small = _speed_of(10, 7, 0)
+    say("100 M points, format 7")
+    large = _speed_of(100, 7, 0)
+    say("100 M points, format 7, in half the memory")
+    tight = _speed_of(100, 7, 0, memory=GIBIBYTE // 2)
+    measured = Measured([small, large, tight])
+    return measured, [*judge(measured), judge_flatness(small, large)]
+
+
+def _speed_of(millions: int, point_format: int, repeats: int, *, memory: int = GIBIBYTE) -> Speed:
+    source = cloud(millions, point_format)
+    with workplace() as place:
+        return measure_speed(source, place, repeats, memory=memory, floor=repeats > 0)
+
+
+def main() -> int:
+    """Measure, print, write; 1 if something that must hold does not."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--quick", action="store_true", help="10 M points of format 7, each run once"
+    )
+    kinds.add_argument("--large", action="store_true", help="100 M points, memory only")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each; the median counts")
+    chosen = parser.parse_args()
+    machine = describe_machine()
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    say(f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']} GiB; {versions}")
+    if chosen.large:
+        measured, verdicts = measure_large()
+    else:
+        measured, verdicts = measure(1 if chosen.quick else chosen.repeats, quick=chosen.quick)
+    say()
+    for line in tables(measured):
+        say(line)
+    say()
+    marks = {True: "holds  ", False: "FAILS  ", None: "unknown"}
+    for verdict in verdicts:
+        say(f"{marks[verdict.holds]} {verdict.what}: {verdict.found}")
+    path = _KEPT / ("engine-large.json" if chosen.large else "engine.json")
+    path.write_text(json.dumps(as_json(measured, verdicts), indent=1) + "\n")
+    return int(any(verdict.holds is False for verdict in verdicts))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--repeats", type=int, default=3)
-    args = parser.parse_args()
-    result = compare(cloud(10_000_000, 7), 1 if args.quick else args.repeats)
-    say(json.dumps(result, indent=1))
+    sys.exit(main())

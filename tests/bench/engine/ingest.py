@@ -23,8 +23,8 @@ def main() -> None:
         scratch=folder / "scratch",
         memory_bytes=int(sys.argv[4]),
         workers=int(sys.argv[3]),
-        progress=lambda _stage, _fraction, _message: None,
-        log=lambda _line: None,
+        progress=lambda *_: None,
+        log=lambda _: None,
     )
     TASK.run(TASK.params.model_validate(json.loads(sys.argv[5])), work)
 
