@@ -14,11 +14,13 @@ from services.processor.pointcloud.chunks import Chunk, chunk_table
 from services.processor.pointcloud.extra import with_distinct_names, without_tuples
 from services.processor.pointcloud.failures import writing_failed
 from services.processor.pointcloud.grids import GRID_LEVELS
-from services.processor.pointcloud.morton import Cube, Key, ancestor
+from services.processor.pointcloud.hierarchy import hierarchy
+from services.processor.pointcloud.morton import Cube, Key
 from services.processor.pointcloud.source import Carried, Source
 
 HEADER_SIZE = 375
 _INFO_SIZE = 160
+_EVLR_HEAD = 60
 _KEPT_ENCODING = 0b1001
 """GPS time type and synthetic return numbers; the waveform bits go, the WKT bit is set."""
 
@@ -81,10 +83,10 @@ def _write(
     table_at = file.tell()
     file.write(chunk_table([(chunk.points, chunk.size) for _, chunk in nodes], product.laz_record))
     evlrs_at = file.tell()
-    page = _hierarchy(nodes, offsets)
-    file.write(_evlr_head("copc", 1000, len(page), b"EPT hierarchy"))
-    page_at = file.tell()
-    file.write(page)
+    pages_at = evlrs_at + _EVLR_HEAD
+    pages, root_size = hierarchy(nodes, offsets, pages_at)
+    file.write(_evlr_head("copc", 1000, len(pages), b"EPT hierarchy"))
+    file.write(pages)
     for head, carried in evlrs:
         file.write(head)
         if isinstance(carried, bytes):
@@ -95,7 +97,7 @@ def _write(
     file.write(struct.pack("<q", table_at))
     file.seek(0)
     file.write(_header(product, points_at, len(vlrs), evlrs_at, 1 + len(evlrs)))
-    vlrs[0] = _vlr("copc", 1, _info(product, page_at, len(page)), b"COPC info VLR")
+    vlrs[0] = _vlr("copc", 1, _info(product, pages_at, root_size), b"COPC info VLR")
     file.writelines(vlrs)
 
 
@@ -167,22 +169,6 @@ def _copy_range(path: Path, offset: int, length: int, file: BinaryIO) -> None:
                 raise EOFError("an extended record reaches over the end of the file")
             file.write(piece)
             length -= len(piece)
-
-
-def _hierarchy(nodes: Sequence[tuple[Key, Chunk]], offsets: Sequence[int]) -> bytes:
-    """One page with every node and every ancestor; an ancestor without points has no chunk."""
-    entries = {
-        key: (offset, chunk.size, chunk.points)
-        for (key, chunk), offset in zip(nodes, offsets, strict=True)
-    }
-    for key in list(entries):
-        for level in range(key[0] - 1, -1, -1):
-            parent = ancestor(key, level)
-            if parent in entries:
-                break
-            entries[parent] = (0, 0, 0)
-    entries.setdefault((0, 0, 0, 0), (0, 0, 0))
-    return b"".join(struct.pack("<4iQii", *key, *entries[key]) for key in sorted(entries))
 
 
 def _info(product: Product, page_at: int, page_size: int) -> bytes:

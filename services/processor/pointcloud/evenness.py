@@ -12,7 +12,7 @@ LEVELS = 6
 """Points are counted in 2**LEVELS cells along each axis of the cube."""
 
 _SPREAD = 1.0
-_STOREYS = 4.0
+_STOREYS = 8.0
 _LEAST_COLUMNS = 256
 
 
@@ -21,7 +21,7 @@ def lies_like_a_landscape(counts: NDArray[np.int64]) -> bool:
 
     `counts` are points by Morton code of LEVELS levels. Of the columns that have points, the number
     of points must not vary by more than its mean (coefficient of variation at most 1), and on
-    average at most four cells of a column may have points. A cloud in few columns is a scene: a
+    average at most eight cells of a column may have points. A cloud in few columns is a scene: a
     wall, a tree, or a place with strays far away.
     """
     numbers = np.arange(len(counts), dtype=np.int64)
