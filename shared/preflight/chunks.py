@@ -57,7 +57,7 @@ def check_chunks(source: Source, header: Header, compression: Compression) -> Ch
         return ChunkTable(None, complete=header.point_count == 0)
     version, count = _TABLE_HEAD.unpack(source.at(place, _TABLE_HEAD.size))
     if version != 0:
-        raise refusal("chunk_table_damaged", f"It has version {version}; only 0 exists.")
+        raise refusal("chunk_table_damaged", f"The table has version {version}; only 0 exists.")
     room = place - header.point_offset - _POINTER.size
     _check_count(header, compression, count, room)
     if count > _MOST_DECODED:
@@ -113,14 +113,17 @@ def _check_place(source: Source, place: int, first: int) -> None:
             f"The chunk table should be at byte {place}; the file ends at {source.size}.",
         )
     if place < first:
-        raise refusal("chunk_table_damaged", f"It should be at byte {place}, before the points.")
+        raise refusal(
+            "chunk_table_damaged", f"The table should be at byte {place}, before the points."
+        )
 
 
 def _check_count(header: Header, compression: Compression, count: int, room: int) -> None:
     # Every chunk starts with one whole point; some writers close with an empty chunk.
     if count and (count - 1) * header.record_length > room:
         raise refusal(
-            "chunk_table_damaged", f"It counts {count} chunks; {room} bytes cannot hold them."
+            "chunk_table_damaged",
+            f"The table counts {count} chunks; {room} bytes cannot hold them.",
         )
     if compression.variable:
         return
@@ -153,7 +156,7 @@ def _decode_table(
             start, left = start + length, left - points
     except EOFError:
         raise refusal(
-            "chunk_table_damaged", f"It ends after {len(chunks)} of {count} chunks."
+            "chunk_table_damaged", f"The table ends after {len(chunks)} of {count} chunks."
         ) from None
     return chunks
 
@@ -181,7 +184,8 @@ def _check_sums(header: Header, compression: Compression, chunks: list[Chunk], r
         return False
     if length != room:
         raise refusal(
-            "chunk_table_damaged", f"Its chunks add up to {length} bytes; the file has {room}."
+            "chunk_table_damaged",
+            f"The table's chunks add up to {length} bytes; the file has {room}.",
         )
     raise refusal(
         "chunk_count_mismatch",

@@ -27,7 +27,7 @@ def stated_crs(source: Source, header: Header, records: tuple[Vlr, ...]) -> Stat
         found.reverse()
     said = [crs for crs in found if crs is not None]
     coded = [crs for crs in said if crs.epsg is not None]
-    return (coded or said or [None])[0]
+    return next(iter(coded or said), None)
 
 
 def crs_oddities(header: Header, crs: StatedCrs | None) -> Iterator[Oddity]:

@@ -95,7 +95,7 @@ def _check_signature(head: bytes) -> None:
     if start.startswith(b"version https://git-lfs"):
         raise refusal("git_lfs_pointer", f"The file has {len(head)} bytes and points elsewhere.")
     if start[:2].upper() in (b"~V", b"~W", b"~C") or b"\n~V" in head.upper():
-        raise refusal("well_log_file", "It begins like a CWLS well log.")
+        raise refusal("well_log_file", "The file begins like a CWLS well log.")
     raise refusal(
         "not_a_las_file", f"A point cloud begins with LASF, this file with {_name(head)}."
     )

@@ -81,10 +81,10 @@ def read_compression(source: Source, header: Header, vlrs: tuple[Vlr, ...]) -> C
     """
     found = [vlr for vlr in vlrs if (vlr.user_id, vlr.record_id) == RECORD]
     if not found:
-        raise refusal("laszip_vlr_missing", "No record `laszip encoded` 22204 is there.")
+        raise refusal("laszip_vlr_missing", "The file has no record `laszip encoded` 22204.")
     contents = {source.at(vlr.offset, vlr.length) for vlr in found}
     if len(contents) > 1:
-        raise refusal("laszip_vlr_damaged", f"There are {len(found)} that differ.")
+        raise refusal("laszip_vlr_damaged", f"There are {len(found)} LASzip records that differ.")
     compression = _parse(contents.pop())
     _check_compressor(compression)
     _check_items(compression, header)
@@ -93,16 +93,22 @@ def read_compression(source: Source, header: Header, vlrs: tuple[Vlr, ...]) -> C
 
 def _parse(content: bytes) -> Compression:
     if len(content) < _FIXED.size:
-        raise refusal("laszip_vlr_damaged", f"It has {len(content)} bytes; 34 are the least.")
+        raise refusal(
+            "laszip_vlr_damaged", f"The LASzip record has {len(content)} bytes; 34 are the least."
+        )
     compressor, coder, _, _, _, _, chunk_size, _, _, count = _FIXED.unpack_from(content)
     if count == 0 or len(content) < _FIXED.size + count * _ITEM.size:
-        raise refusal("laszip_vlr_damaged", f"It announces {count} items in {len(content)} bytes.")
+        raise refusal(
+            "laszip_vlr_damaged",
+            f"The LASzip record announces {count} items in {len(content)} bytes.",
+        )
     if compressor not in _VERSIONS or coder != 0:
         raise refusal(
-            "laz_compressor_unsupported", f"It names compressor {compressor} and coder {coder}."
+            "laz_compressor_unsupported",
+            f"The LASzip record names compressor {compressor} and coder {coder}.",
         )
     if compressor != 1 and chunk_size == 0:
-        raise refusal("laszip_vlr_damaged", "It says that a chunk holds 0 points.")
+        raise refusal("laszip_vlr_damaged", "The LASzip record says that a chunk holds 0 points.")
     items = _ITEM.iter_unpack(content[_FIXED.size : _FIXED.size + count * _ITEM.size])
     return Compression(compressor, chunk_size, tuple((a, b, c) for a, b, c in items))
 

@@ -71,6 +71,16 @@ PLANTED = [
         "services/gateway/client/api.py",
         "shared.errors",
     ),
+    (
+        "The command-line client uses the public HTTP API only",
+        "services/gateway/client/upload.py",
+        "shared.preflight",
+    ),
+    (
+        "The command-line client uses the public HTTP API only",
+        "services/gateway/client/checking.py",
+        "shared.objects",
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from services.gateway.client import commands
 from services.gateway.client.arguments import read_arguments
 from services.gateway.client.calls import Call
+from services.gateway.client.checking import check
 from services.gateway.client.failures import Failure
 from services.gateway.client.getting import get
 from services.gateway.client.uploading import upload
@@ -18,6 +19,7 @@ FAILED = 1
 INTERRUPTED = 130
 
 COMMANDS: Mapping[str, Callable[[Call], Awaitable[int]]] = {
+    "check": check,
     "upload": upload,
     "get": get,
     "products": commands.products,

@@ -8,7 +8,7 @@ from typing import Any
 
 STATES = ("waiting", "queued", "running", "succeeded", "failed", "cancelled")
 EPILOG = """\
-The server and the key come from POINTMILL_URL and POINTMILL_API_KEY.
+The server and the key come from POINTMILL_URL and POINTMILL_API_KEY; `check` needs neither.
 Exit status: 0 done; 1 refused, failed or not reachable; 2 wrong usage; 130 interrupted."""
 
 
@@ -65,6 +65,13 @@ def new_parser() -> argparse.ArgumentParser:
 
 
 def _add_files(command: Any) -> None:
+    check = command(
+        "check",
+        "Say what .las and .laz files hold and whether they can be milled, without any server. "
+        "At most 1 MiB of each is read. Status 0 if all can be milled, with warnings or without; "
+        "1 if one would be refused or cannot be read.",
+    )
+    check.add_argument("files", metavar="FILE", nargs="+", help="a file of any size")
     upload = command("upload", "Store .las or .laz files as clouds and have them milled.")
     upload.add_argument("files", metavar="FILE", nargs="+", help="a .las or .laz file")
     upload.add_argument("--project", metavar="NAME", help="the project they belong to; made if new")
