@@ -1,0 +1,93 @@
+"""What may stand in the empty cells of a grid, from the cells around them. Empty cells are NaN."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Heights = NDArray[np.float32]
+
+
+def fill_smoothly(grid: Heights, rounds: int = 4) -> Heights:
+    """A membrane spanned over the empty cells and held by the others.
+
+    Coarse to fine: at each level of a pyramid of means, the empty cells begin with what the coarser
+    level says and are relaxed, in so many rounds, towards the solution of Laplace's equation. A
+    grid without any height comes back as it is.
+    """
+    known = ~np.isnan(grid)
+    if known.all() or not known.any():
+        return grid
+    levels = [(np.where(known, grid, np.float32(0)), known)]
+    while max(levels[-1][0].shape) > 1:
+        levels.append(_halved(*levels[-1]))
+    filled = levels[-1][0]
+    for means, known_here in reversed(levels[:-1]):
+        filled = np.where(known_here, means, _doubled(filled, means.shape))
+        for _ in range(rounds):
+            filled = np.where(known_here, means, _mean_around(filled))
+    return filled
+
+
+def fill_from_nearest(grid: Heights) -> Heights:
+    """The nearest height, with the seams between the realms of neighbours worn down."""
+    empty = np.isnan(grid)
+    if not empty.any() or empty.all():
+        return grid
+    place = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
+    filled: Heights = grid[tuple(place)]
+    for _ in range(2):
+        filled = np.where(empty, ndimage.uniform_filter(filled, 3, mode="nearest"), filled)
+    return filled
+
+
+def distance_to(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How many cells away the nearest cell of the mask is; infinite if the mask is empty."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf)
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~mask)
+    return distance
+
+
+def within_outline(mask: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
+    """The mask with its gaps closed up to a width of `2 * reach` cells; its outer edge stays."""
+    pad = int(reach) + 1
+    near = distance_to(np.pad(mask, pad)) <= reach
+    inside: NDArray[np.bool_] = distance_to(~near) > reach
+    return inside[pad:-pad, pad:-pad] | mask
+
+
+def _halved(means: Heights, known: NDArray[np.bool_]) -> tuple[Heights, NDArray[np.bool_]]:
+    """Means of two by two cells, of those that are known."""
+    rows, columns = means.shape
+    even = ((0, rows % 2), (0, columns % 2))
+    total = _four(np.pad(means, even))
+    count = _four(np.pad(known, even).astype(np.float32))
+    return total / np.maximum(count, 1), count > 0
+
+
+def _four(grid: NDArray[Any]) -> NDArray[Any]:
+    total: NDArray[Any] = grid[::2, ::2] + grid[1::2, ::2] + grid[::2, 1::2] + grid[1::2, 1::2]
+    return total
+
+
+def _doubled(grid: Heights, shape: tuple[int, ...]) -> Heights:
+    """Twice as many cells along both sides, interpolated linearly, cut to the shape."""
+    for axis in (0, 1):
+        padded = np.pad(grid, [(1, 1) if at == axis else (0, 0) for at in (0, 1)], mode="edge")
+        before, here, after = (
+            np.take(padded, range(start, start + grid.shape[axis]), axis=axis) for start in range(3)
+        )
+        parts = [here * 0.75 + side * 0.25 for side in (before, after)]
+        grid = np.stack(parts, axis=axis + 1).reshape(
+            [size * 2 if at == axis else size for at, size in enumerate(grid.shape)]
+        )
+    return grid[: shape[0], : shape[1]].astype(np.float32)
+
+
+def _mean_around(grid: Heights) -> Heights:
+    """The mean of the four neighbours; beyond the edge lies what lies at the edge."""
+    padded = np.pad(grid, 1, mode="edge")
+    total: Heights = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    return total * np.float32(0.25)
