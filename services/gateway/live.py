@@ -86,9 +86,7 @@ class Live:
         progress = None
         message = delivery.read()
         if isinstance(message, JobProgressV1):
-            shown = Progress(
-                stage=message.stage, fraction=message.fraction, message=message.message
-            )
+            shown = Progress.model_validate(message.model_dump())
             progress = (message.attempt, shown)
         for listener in self._listeners[job]:
             listener.tell(progress)

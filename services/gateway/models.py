@@ -92,6 +92,9 @@ class Progress(BaseModel):
     stage: str = ""
     fraction: Annotated[float, Field(description="Of the whole, 0 to 1.")] = 0.0
     message: str = ""
+    eta_seconds: Annotated[
+        float | None, Field(description="About how many seconds are left; null if nobody knows.")
+    ] = None
 
 
 class JobError(BaseModel):
@@ -122,6 +125,16 @@ class Job(Shown):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     cancel_requested_at: datetime | None = None
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Show a row of `jobs`; of what is left, time has passed since it was stored."""
+        job = super().of(row)
+        if job.progress and job.progress.eta_seconds is not None and "told_at" in row["progress"]:
+            told = datetime.fromisoformat(row["progress"]["told_at"])
+            age = (row.get("read_at", told) - told).total_seconds()
+            job.progress.eta_seconds = round(max(job.progress.eta_seconds - age, 0.0), 1)
+        return job
 
 
 class CloudUpload(BaseModel):

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.processor.progress import Reporter, reporting
 from services.processor.resources import Processor
 from services.processor.runner import Answer, LogTail, Order, run_child
 from services.processor.settings import Settings
 from services.processor.task import Task
 from services.processor.watch import Bounds
-from shared.bus import Outgoing
 from shared.db import Row
 from shared.errors import ChecksumMismatch, ObjectMissing, TaskFailed
-from shared.messages import wrap
-from shared.messages.jobs import JobProgressV1
-from shared.topology import PROGRESS
 
-PROGRESS_SECONDS = 0.5
+# The pace of storing that is reckoned with until it is seen: 100 MB a second.
+_STORE_BYTES = 5_000_000
+_STORE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,15 +53,16 @@ async def run_attempt(processor: Processor, job: Row, folder: Path, log: LogTail
         workers=processor.settings.workers,
         sandbox=processor.settings.sandbox_required,
     )
-    answer = await run_child(
-        order,
-        seconds=task.limits.run_seconds,
-        on_progress=_Reporter(processor, job),
-        log=log,
-        bounds=_bounds(processor.settings, folder),
-    )
-    await processor.failpoints.reach("processor.job.computed")
-    products = await _store(processor, job, answer, folder / "out")
+    async with reporting(processor, job) as report:
+        answer = await run_child(
+            order,
+            seconds=task.limits.run_seconds,
+            on_progress=report,
+            log=log,
+            bounds=_bounds(processor.settings, folder),
+        )
+        await processor.failpoints.reach("processor.job.computed")
+        products = await _store(processor, job, answer, folder / "out", report)
     await processor.failpoints.reach("processor.job.stored")
     return Done(answer.result, products)
 
@@ -104,18 +104,23 @@ async def _fetch_source(
     return path, source["source_name"]
 
 
-async def _store(processor: Processor, job: Row, answer: Answer, out: Path) -> list[dict[str, Any]]:
+async def _store(
+    processor: Processor, job: Row, answer: Answer, out: Path, report: Reporter
+) -> list[dict[str, Any]]:
     """Put every product under this attempt's own prefix; they exist for the world only through the row."""
-    stored = []
-    for product in answer.products:
-        path = Path(product["path"])
-        if not await asyncio.to_thread(_is_own, path, out):
-            raise TaskFailed(
-                "product_outside",
-                "The task named a file that is not its own",
-                f"The product {product['name']} is not a file in the attempt's folder.",
-                "Tell the operators the job's id.",
-            )
+    paths = [await _own_path(product, out) for product in answer.products]
+    left, began, stored = sum(path.stat().st_size for path in paths), time.monotonic(), []
+    done = 0
+    for product, path in zip(answer.products, paths, strict=True):
+        pace = (time.monotonic() - began + _STORE_SECONDS) / (done + _STORE_BYTES)
+        report(
+            {
+                "stage": "store",
+                "fraction": 1.0,
+                "message": f"Storing {product['name']}",
+                "eta_seconds": round(left * pace, 1),
+            }
+        )
         key = f"{job['workspace_id']}/jobs/{job['id']}/{job['attempt']}/{_object_name(product['name'], path)}"
         info = await processor.objects.create_from_file(key, path, media_type=product["media_type"])
         stored.append(
@@ -128,7 +133,21 @@ async def _store(processor: Processor, job: Row, answer: Answer, out: Path) -> l
                 "sha256": await asyncio.to_thread(_sha256, path),
             }
         )
+        done, left = done + info.size, left - info.size
     return stored
+
+
+async def _own_path(product: dict[str, str], out: Path) -> Path:
+    """Where the product lies, if that is in the attempt's own folder."""
+    path = Path(product["path"])
+    if not await asyncio.to_thread(_is_own, path, out):
+        raise TaskFailed(
+            "product_outside",
+            "The task named a file that is not its own",
+            f"The product {product['name']} is not a file in the attempt's folder.",
+            "Tell the operators the job's id.",
+        )
+    return path
 
 
 def _object_name(product: str, path: Path) -> str:
@@ -145,44 +164,6 @@ def _is_own(path: Path, out: Path) -> bool:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class _Reporter:
-    """Takes the child's progress: all of it into the lease, at most two a second to live listeners."""
-
-    def __init__(self, processor: Processor, job: Row) -> None:
-        self._processor = processor
-        self._job = job
-        self._told = float("-inf")
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def __call__(self, progress: dict[str, Any]) -> None:
-        lease = self._processor.running.get(self._job["id"])
-        if lease is not None:
-            lease.progress = progress
-        if time.monotonic() - self._told < PROGRESS_SECONDS:
-            return
-        self._told = time.monotonic()
-        message = JobProgressV1(
-            job_id=self._job["id"],
-            workspace_id=self._job["workspace_id"],
-            attempt=self._job["attempt"],
-            **progress,
-        )
-        envelope = wrap(
-            message,
-            service="processor",
-            subject=str(self._job["id"]),
-            workspace=self._job["workspace_id"],
-        )
-        hint = Outgoing(PROGRESS, f"progress.{self._job['id']}", envelope, mandatory=False)
-        task = asyncio.create_task(self._tell(hint))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _tell(self, hint: Outgoing) -> None:
-        await self._processor.failpoints.reach("processor.job.running")
-        await self._processor.bus.publisher.hint(hint)
 
 
 def remove_folder(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """The lease of one running job: ownership that is renewed, never assumed."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -26,11 +28,32 @@ class Beats(Protocol):
         """The first row of the named statement."""
 
 
+class Latest:
+    """What was said last. Time goes on after it was said: fewer seconds are left."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said: tuple[float, dict[str, Any]] | None = None
+
+    def tell(self, progress: dict[str, Any]) -> None:
+        """This is how far it is now."""
+        self._said = self._clock(), progress
+
+    def now(self) -> dict[str, Any] | None:
+        """What was said last, its `eta_seconds` as of now; None before anything was said."""
+        if self._said is None:
+            return None
+        then, progress = self._said
+        if (left := progress.get("eta_seconds")) is None:
+            return progress
+        return {**progress, "eta_seconds": round(max(left - (self._clock() - then), 0.0), 1)}
+
+
 class Lease:
     """Renews the lease of one attempt until the attempt ends.
 
     Attributes:
-        progress: the latest the attempt has said of itself; stored with each beat.
+        progress: what the attempt has said last of itself; stored with each beat.
     """
 
     def __init__(
@@ -42,7 +65,7 @@ class Lease:
         self._every = every
         self._lasts = lasts
         self._poked = asyncio.Event()
-        self.progress: dict[str, Any] | None = None
+        self.progress = Latest()
 
     def poke(self) -> None:
         """Beat now: a cancel may have been asked for."""
@@ -68,7 +91,7 @@ class Lease:
     async def _beat(self) -> None:
         try:
             row = await self._database.row(
-                "beat", self._job, self._attempt, self._lasts, self.progress
+                "beat", self._job, self._attempt, self._lasts, self.progress.now()
             )
         except DatabaseUnavailable as error:
             logger.warning("heartbeat_not_stored", job=str(self._job), detail=error.detail)

@@ -102,12 +102,12 @@ select * from create_job($1, $2, $3, $4, $5, $6, $7)
 select * from create_job_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 
 -- name: read_job
--- One job.
-select * from read_job($1, $2)
+-- One job; by `read_at` a reader tells how old its progress is.
+select *, now() as read_at from read_job($1, $2)
 
 -- name: list_jobs
 -- Jobs, newest first, after the cursor; of one state, kind and cloud where given.
-select * from jobs
+select *, now() as read_at from jobs
 where ($1::timestamptz is null or (created_at, id) < ($1, $2::uuid))
   and ($4::job_state is null or state = $4)
   and ($5::text is null or kind = $5)

@@ -26,9 +26,9 @@ select source_object, source_name, source_bytes, source_crc32c from clouds
 where id = $1::uuid and workspace_id = $2::uuid and state = 'stored'
 
 -- name: beat
--- Extend the lease, store progress, learn of a cancel. No row: the lease is lost.
+-- Extend the lease, store progress and when it was told, learn of a cancel. No row: the lease is lost.
 update jobs set lease_until = now() + make_interval(secs => $3::double precision),
-    progress = coalesce($4::jsonb, progress)
+    progress = coalesce($4::jsonb || jsonb_build_object('told_at', now()), progress)
 where id = $1::uuid and attempt = $2::integer and state = 'running'
 returning cancel_requested_at is not null as cancel_requested
 

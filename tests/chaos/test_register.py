@@ -24,7 +24,7 @@ PLACES = {
     "processor.doorbell.received": ["services/processor/worker.py"],
     "processor.job.claimed": ["services/processor/worker.py"],
     "processor.job.downloaded": ["services/processor/attempt.py"],
-    "processor.job.running": ["services/processor/attempt.py"],
+    "processor.job.running": ["services/processor/progress.py"],
     "processor.job.computed": ["services/processor/attempt.py"],
     "processor.job.stored": ["services/processor/attempt.py"],
     "processor.job.finished": ["services/processor/worker.py"],

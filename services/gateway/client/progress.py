@@ -11,8 +11,8 @@ from rich.table import Column
 from rich.text import Text
 
 from services.gateway.client.api import Document
-from services.gateway.client.wording import duration, plain, size
-from services.gateway.client.wording import progress as stage_of
+from services.gateway.client.wording import duration, left, plain, seconds_left, size, stage
+from services.gateway.client.wording import progress as stage_and_rest
 
 LINE_SECONDS = 5.0
 NAME_WIDTH = 28
@@ -93,14 +93,15 @@ class Bars:
                     bar,
                     total=1.0 if known else None,
                     completed=float(progress["fraction"]) if known and progress else 0.0,
-                    note=stage_of(job) or job["state"],
+                    note=stage(job) or job["state"],
+                    end=_end(job),
                 )
 
             yield tell
 
     @contextmanager
     def _bar(self, name: str, note: str, total: int | None) -> Iterator[TaskID]:
-        bar = self._bars.add_task(name, total=total, note=note, bytes=total is not None)
+        bar = self._bars.add_task(name, total=total, note=note, end=None, bytes=total is not None)
         try:
             yield bar
         finally:
@@ -138,12 +139,18 @@ class Lines:
 
         def tell(job: Document) -> None:
             nonlocal last
-            note = stage_of(job)
+            note = stage_and_rest(job)
             if not self._quiet and note not in {"", last} and due.now():
                 last = note
                 self.say(Text(f"{plain(name)}: {note}"))
 
         yield tell
+
+
+def _end(job: Document) -> float | None:
+    """When a running job will probably have ended, on this process's clock."""
+    eta = seconds_left(job)
+    return None if eta is None else time.monotonic() + eta
 
 
 class _Due:
@@ -168,7 +175,7 @@ class _Name(ProgressColumn):
 
 
 class _Note(ProgressColumn):
-    """Beside the bar: bytes and speed of a transfer, the stage of a job."""
+    """Beside the bar: bytes and speed of a transfer; the stage of a job, and how long it takes."""
 
     def __init__(self) -> None:
         super().__init__(Column(width=34, no_wrap=True))
@@ -176,8 +183,10 @@ class _Note(ProgressColumn):
     def render(self, task: Task) -> Text:
         note = str(task.fields["note"])
         if not task.fields["bytes"]:
-            since = f", {duration(task.elapsed or 0)}"
-            return Text(note + since, style="cyan", overflow="ellipsis")
+            end = task.fields["end"]
+            # It counts down between what is told.
+            rest = duration(task.elapsed or 0) if end is None else left(end - time.monotonic())
+            return Text(f"{note}, {rest}", style="cyan", overflow="ellipsis")
         speed = f", {size(int(task.speed))}/s" if task.speed else ""
         done = f"{size(int(task.completed))} of {size(int(task.total or 0))}"
         return Text(f"{done}{speed}", style="green", overflow="ellipsis")

@@ -54,6 +54,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def left(seconds: float) -> str:
+    """How long it will still take, no more exact than it can be: `about 12 s left`."""
+    whole = max(round(seconds), 1)
+    if whole < 90:
+        return f"about {whole} s left"
+    if whole < 90 * 60:
+        return f"about {round(whole / 60)} min left"
+    return f"about {round(whole / 3600)} h left"
+
+
 def moment(text: str | None) -> datetime | None:
     """A time of the API."""
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
@@ -83,13 +93,26 @@ def points(job: Document) -> str | None:
     return "1 point" if count == 1 else f"{count:,} points"
 
 
-def progress(job: Document) -> str:
-    """What a running job is at: `building 40 %`."""
+def stage(job: Document) -> str:
+    """What a running job is at: `build 40 %`."""
     told = job.get("progress")
     if job["state"] != "running" or not told:
         return ""
     percent = f"{float(told.get('fraction') or 0):.0%}".replace("%", " %")
     return f"{plain(told.get('stage') or 'running')} {percent}"
+
+
+def seconds_left(job: Document) -> float | None:
+    """How long a running job will still take, if it is known."""
+    told = job.get("progress") or {}
+    eta = told.get("eta_seconds") if job["state"] == "running" else None
+    return None if eta is None else float(eta)
+
+
+def progress(job: Document) -> str:
+    """What a running job is at, and for how long: `build 40 %, about 12 s left`."""
+    eta = seconds_left(job)
+    return stage(job) if eta is None else f"{stage(job)}, {left(eta)}"
 
 
 def error_sentence(error: Document) -> str:

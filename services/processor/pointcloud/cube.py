@@ -43,12 +43,17 @@ def cube_around(source: Source, ranges: Ranges) -> Cube:
 def fits(cube: Cube, source: Source, ranges: Ranges) -> bool:
     """Whether the cube holds all points without being much too large for them."""
     mins, maxs = bounds_of(source, ranges)
-    inside = all(
+    reach = max(high - low for low, high in zip(mins, maxs, strict=True))
+    return holds(cube, source, ranges) and reach >= _LOOSE * cube.side
+
+
+def holds(cube: Cube, source: Source, ranges: Ranges) -> bool:
+    """Whether all points lie in the cube."""
+    mins, maxs = bounds_of(source, ranges)
+    return all(
         cube.corner[axis] <= mins[axis] and maxs[axis] < cube.corner[axis] + cube.side
         for axis in range(3)
     )
-    reach = max(high - low for low, high in zip(mins, maxs, strict=True))
-    return inside and reach >= _LOOSE * cube.side
 
 
 def _cube(source: Source, corner: tuple[float, float, float], reach: float) -> Cube:

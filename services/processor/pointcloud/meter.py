@@ -8,7 +8,7 @@ Progress = Callable[[str, float, str, float | None], None]
 """Called with the stage, the fraction of the whole (0 to 1), a sentence for people, and the seconds
 that are left, or None before anything is known of the work."""
 
-_TRUST = 0.1
+_TRUST = 0.05
 """What a forecast is worth against what is seen: as much as this share of the whole work."""
 
 
@@ -40,11 +40,18 @@ class Meter:
         self.seconds: dict[str, float] = {}
 
     def expect(self, spans: Mapping[str, Span]) -> None:
-        """These stages lie ahead; what was expected before, the rest of this stage too, does not."""
+        """These stages lie ahead, also such as were entered before; the present one is broken off."""
         self._behind += self._reached()
         self._span = Span(0.0, 0.0)
         self._known.update(spans)
-        self._ahead = dict(spans)
+        self._ahead.update(spans)
+
+    def again(self, name: str, *, needed: bool) -> None:
+        """Say whether a stage that was entered will have to be gone through once more."""
+        if needed and name in self._known:
+            self._ahead[name] = self._known[name]
+        else:
+            self._ahead.pop(name, None)
 
     def stage(self, name: str, total: int, message: str) -> None:
         """Enter a stage that has `total` steps; it may be one that was left already."""

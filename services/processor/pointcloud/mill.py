@@ -16,11 +16,11 @@ from services.processor.pointcloud.conversion import target_format
 from services.processor.pointcloud.copc import Product, write_copc
 from services.processor.pointcloud.crew import Alone, Crew, Processes
 from services.processor.pointcloud.crs import CloudCrs
-from services.processor.pointcloud.cube import bounds_of, cube_around, fits, stated_cube
+from services.processor.pointcloud.cube import bounds_of, cube_around, fits, holds, stated_cube
 from services.processor.pointcloud.decoder import Reading, by_laszip, choose_reading
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.failures import points_missing, scratch_full
-from services.processor.pointcloud.forecast import forecast
+from services.processor.pointcloud.forecast import forecast_mill
 from services.processor.pointcloud.inheritance import carried_records
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.miller import Built
@@ -120,7 +120,7 @@ def mill(order: Order, meter: Meter) -> Milled:
 def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
     plan = _first_plan(order, reading)
     size = _crew_size(order, reading)
-    meter.expect(forecast(order.source, reading.decoder, size))
+    meter.expect(forecast_mill(order.source, order.needs, reading.decoder, size))
     parts = ranges_of(
         order.source.point_count,
         reading.starts,
@@ -214,6 +214,7 @@ def _distribute(crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter) ->
         counts += result.counts
         for key, found in result.pieces.items():
             pieces.setdefault(key, []).extend(found)
+        meter.again("read", needed=_seems_misplaced(plan, ranges))
     if ranges.points != points:
         raise points_missing(ranges.points, points)
     for found in pieces.values():
@@ -233,6 +234,14 @@ def _settle_cube(
         return plan, first
     crew.all("observe", plan, None)
     return plan, _distribute(crew, plan, parts, meter)
+
+
+def _seems_misplaced(plan: Plan, ranges: Ranges) -> bool:
+    """Whether the cube will not do, by what has been read so far."""
+    if not plan.levels or not ranges.points:
+        return False
+    much = 2 * ranges.points >= plan.source.point_count
+    return not (fits if much else holds)(plan.cube, plan.source, ranges)
 
 
 def _scope(order: Order, plan: Plan, ranges: Ranges) -> Scope:

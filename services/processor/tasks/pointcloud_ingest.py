@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.processor.pointcloud.certificate import certify
 from services.processor.pointcloud.crs import CloudCrs, find_crs
+from services.processor.pointcloud.forecast import forecast_end, forecast_products
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.mill import Order, mill
 from services.processor.pointcloud.oddities import find_oddities
@@ -115,6 +116,8 @@ def run(params: Params, work: Work) -> Outcome:
         picture_cells=params.preview_size,
         needs_laszip=seen.needs_laszip,
     )
+    costs = forecast_products([kind.name for kind in kinds], params.preview_size)
+    meter.expect(forecast_end(source, costs))
     milled = mill(order, meter)
     oddities = _merged(seen.warnings, find_oddities(source, crs, milled), crs)
     if (work.source_name or "").lower().endswith(".copc.laz") and not seen.copc:
@@ -122,7 +125,7 @@ def run(params: Params, work: Work) -> Outcome:
         oddities.append(Oddity("copc_by_name_only", note))
     settings = Settings(picture_cells=params.preview_size)
     cloud = Cloud(source, crs, milled, order.copc, work.scratch, settings)
-    written = _write_products(kinds, cloud, work.out, meter)
+    written = _write_products(kinds, cloud, work.out, meter, costs)
     products = [Product("copc", order.copc, "application/vnd.laszip+copc"), *written.products]
     meter.stage("certify", 1, "Taking checksums")
     paths = {product.name: product.path for product in products}
@@ -151,11 +154,16 @@ class _Written:
 
 
 def _write_products(
-    kinds: Sequence[ProductKind], cloud: Cloud, out: Path, meter: Meter
+    kinds: Sequence[ProductKind],
+    cloud: Cloud,
+    out: Path,
+    meter: Meter,
+    costs: Mapping[str, float],
 ) -> _Written:
     """Everything that is not written in any case."""
     written = _Written([], {}, {})
-    meter.stage("products", len(kinds), "Making the products")
+    # The steps are milliseconds, as far as they are known.
+    meter.stage("products", round(sum(costs.values()) * 1000), "Making the products")
     for kind in kinds:
         path, since = out / kind.file, time.process_time()
         try:
@@ -164,7 +172,7 @@ def _write_products(
         except NotApplicable as reason:
             written.left_out[kind.name] = str(reason)
         written.cpu_seconds[kind.name] = round(time.process_time() - since, 3)
-        meter.add(1)
+        meter.add(round(costs[kind.name] * 1000))
     return written
 
 

@@ -127,6 +127,7 @@ async def test_progress_and_the_end_arrive_at_once_over_the_bus(
                 attempt=1,
                 stage="print",
                 fraction=fraction,
+                eta_seconds=8 * (1 - fraction),
             )
             envelope = wrap(message, service="processor", subject=job["id"])
             sent = time.monotonic()
@@ -136,7 +137,12 @@ async def test_progress_and_the_end_arrive_at_once_over_the_bus(
             identity, name, data = await anext(stream)
             delays.append(time.monotonic() - sent)
             assert (identity, name) == (None, "progress")
-            assert data["progress"] == {"stage": "print", "fraction": fraction, "message": ""}
+            assert data["progress"] == {
+                "stage": "print",
+                "fraction": fraction,
+                "message": "",
+                "eta_seconds": 8 * (1 - fraction),
+            }
         # Without the bus the stream looks every two seconds.
         assert max(delays) < 1
         await running.finish(claimed, {})
@@ -157,6 +163,27 @@ async def test_progress_in_the_row_is_shown_without_the_bus(running: Running) ->
     await running.finish(claimed, {})
     events = await following
     assert [name for _, name, _ in events] == ["queued", "started", "progress", "succeeded"]
+
+
+async def test_of_what_was_left_when_progress_was_stored_time_has_passed(running: Running) -> None:
+    job = await running.api.make("/v1/jobs", **PRINT)
+    claimed = await running.claim()
+    progress = {"stage": "s", "fraction": 0.1, "message": "m", "eta_seconds": 60.0}
+    async with running.database.connected("processor") as connection:
+        for ago, left in (("20 s", 40), ("90 s", 0)):
+            await connection.execute(
+                """update jobs set progress =
+                $2::jsonb || jsonb_build_object('told_at', now() - $3::text::interval) where id = $1""",
+                claimed["id"],
+                orjson.dumps(progress).decode(),
+                ago,
+            )
+            told = (await running.api("GET", f"/v1/jobs/{job['id']}")).json["progress"]
+            assert told.keys() == progress.keys()
+            assert told["eta_seconds"] == pytest.approx(left, abs=5)
+            listed = (await running.api("GET", "/v1/jobs?limit=1")).json["items"][0]["progress"]
+            assert listed["eta_seconds"] == pytest.approx(left, abs=5)
+    await running.finish(claimed, {})
 
 
 async def test_a_client_that_leaves_is_forgotten(running: Running) -> None:

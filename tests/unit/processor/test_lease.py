@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.processor.lease import CancelRequested, Lease, LeaseLost
+from services.processor.lease import CancelRequested, Latest, Lease, LeaseLost
 from shared.errors import DatabaseUnavailable
 
 
@@ -60,7 +60,20 @@ async def test_a_poke_beats_at_once() -> None:
 async def test_a_beat_names_the_attempt_and_carries_the_latest_progress() -> None:
     database, job = Answers(None), uuid4()
     lease = Lease(database, job, 7, every=0.01, lasts=15)
-    lease.progress = {"stage": "building"}
+    lease.progress.tell({"stage": "building"})
     with pytest.raises(LeaseLost):
         await lease.keep()
     assert database.beats == [("beat", job, 7, 15, {"stage": "building"})]
+
+
+def test_what_was_left_is_less_when_time_has_passed_and_never_less_than_nothing() -> None:
+    now = 100.0
+    latest = Latest(lambda: now)
+    assert latest.now() is None
+    latest.tell({"stage": "build", "eta_seconds": 9.5})
+    now += 3
+    assert latest.now() == {"stage": "build", "eta_seconds": 6.5}
+    now += 30
+    assert latest.now() == {"stage": "build", "eta_seconds": 0.0}
+    latest.tell({"stage": "build"})
+    assert latest.now() == {"stage": "build"}

@@ -38,6 +38,8 @@ async def test_a_child_tells_its_progress_and_its_result(tmp_path: Path) -> None
     assert answer == Answer({"slept": 0.3}, [])
     assert told[0] == {"stage": "sleeping", "fraction": 0.0, "message": "0.0 of 0.3 s"}
     assert [words["fraction"] for words in told] == sorted(words["fraction"] for words in told)
+    # A kind that does not know how long it takes has it reckoned.
+    assert 0.05 < told[1]["eta_seconds"] < 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.gateway.client import wording
+from services.gateway.client.api import Document
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,18 @@ def test_a_failed_job_is_told_with_code_and_remedy() -> None:
 
 
 def test_a_running_job_is_told_with_its_stage() -> None:
-    job = {"state": "running", "progress": {"stage": "build", "fraction": 0.405}}
+    job: Document = {"state": "running", "progress": {"stage": "build", "fraction": 0.405}}
     assert wording.how_it_ended(job) == "running, build 40 %"
+    job["progress"]["eta_seconds"] = 12.3
+    assert wording.how_it_ended(job) == "running, build 40 %, about 12 s left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "1 s"), (89, "89 s"), (95, "2 min"), (3599, "60 min"), (7000, "2 h")],
+)
+def test_what_is_left_is_said_no_more_exactly_than_it_is_known(seconds: float, words: str) -> None:
+    assert wording.left(seconds) == f"about {words} left"
 
 
 @pytest.mark.parametrize(

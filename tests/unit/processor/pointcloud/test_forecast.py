@@ -1,0 +1,69 @@
+"""A real mill, measured by its processor time so that a busy machine does not matter."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from services.processor.pointcloud import mill as road
+from services.processor.pointcloud.crs import find_crs
+from services.processor.pointcloud.forecast import forecast_end, forecast_products
+from services.processor.pointcloud.meter import Meter
+from services.processor.pointcloud.mill import Order, mill
+from services.processor.pointcloud.source import read_source
+from tests.bench.engine.airborne import write_airborne
+
+Said = list[tuple[float, float, float | None]]
+
+
+def mill_and_hear(path: Path, folder: Path) -> Said:
+    """Mill in this process; (seconds of it passed, fraction, seconds left) for all that is said."""
+    began, said = time.process_time(), list[tuple[float, float, float | None]]()
+
+    def hear(_stage: str, fraction: float, _message: str, left: float | None) -> None:
+        said.append((time.process_time() - began, fraction, left))
+
+    source = read_source(path)
+    order = Order(
+        source=source,
+        crs=find_crs(source),
+        copc=folder / "out.copc.laz",
+        scratch=folder / "scratch",
+        workers=1,
+        memory_bytes=1 << 30,
+        needs=frozenset({"statistics", "surface"}),
+        picture_cells=1024,
+    )
+    order.scratch.mkdir()
+    meter = Meter(hear, time.process_time)
+    meter.expect(forecast_end(source, {}))
+    mill(order, meter)
+    meter.finish()
+    return said
+
+
+@pytest.mark.parametrize("ending", ["laz", "las"])
+def test_what_is_left_is_told_within_a_factor_of_two_after_the_first_fifth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(road, "_ALONE_POINTS", 1 << 30)
+    path = tmp_path / f"cloud.{ending}"
+    write_airborne(path, 1_500_000)
+
+    said = mill_and_hear(path, tmp_path)
+
+    end = said[-1][0]
+    late = [(passed, left) for passed, _, left in said if passed > end / 5]
+    assert len(late) > 10
+    for passed, left in late:
+        assert left is not None
+        told, true = max(left, 0.5), max(end - passed, 0.5)
+        assert 0.5 < told / true < 2, f"{left:.2f} s told, {true:.2f} s true, {passed:.2f} s passed"
+
+
+def test_every_product_has_a_price_and_a_larger_picture_a_higher_one() -> None:
+    small = forecast_products(["info", "preview", "a new one"], 256)
+    large = forecast_products(["info", "preview", "a new one"], 4096)
+    assert all(seconds > 0 for seconds in small.values())
+    assert large["preview"] > 10 * small["preview"]
+    assert large["info"] == small["info"]
