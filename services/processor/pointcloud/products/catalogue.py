@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from services.processor.pointcloud import products
 from services.processor.pointcloud.products.kind import ProductKind
 
-_NO_PRODUCTS = frozenset({"kind", "catalogue"})
+_NO_PRODUCTS = frozenset({"kind", "catalogue", "geotiff", "geojson"})
 """Modules of the folder that products are made with."""
 
 _ON_REQUEST: frozenset[str] = frozenset()
