@@ -21,7 +21,7 @@ def fill_smoothly(grid: Heights, rounds: int = 4) -> Heights:
         return grid
     levels = [(np.where(known, grid, np.float32(0)), known)]
     while max(levels[-1][0].shape) > 1:
-        levels.append(_halved(*levels[-1]))
+        levels.append(halved(*levels[-1]))
     filled = levels[-1][0]
     for means, known_here in reversed(levels[:-1]):
         filled = np.where(known_here, means, _doubled(filled, means.shape))
@@ -58,8 +58,8 @@ def within_outline(mask: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
     return inside[pad:-pad, pad:-pad] | mask
 
 
-def _halved(means: Heights, known: NDArray[np.bool_]) -> tuple[Heights, NDArray[np.bool_]]:
-    """Means of two by two cells, of those that are known."""
+def halved(means: Heights, known: NDArray[np.bool_]) -> tuple[Heights, NDArray[np.bool_]]:
+    """Means of two by two cells, of those that are known, and where there are any."""
     rows, columns = means.shape
     even = ((0, rows % 2), (0, columns % 2))
     total = _four(np.pad(means, even))
