@@ -2,8 +2,9 @@
 //
 //     node verify.mjs < paths > findings
 //
-// One path a line in; one JSON document a line out: {"file", "points", "nodes", "problems"}. Every
-// node is decoded, every point looked at. Exit status 0 unless the program itself fails.
+// One path a line in; one JSON document a line out:
+// {"file", "points", "nodes", "pages", "problems"}. Every node is decoded, every point looked at.
+// Exit status 0 unless the program itself fails.
 
 import { Copc, Key } from "copc";
 import { createLazPerf } from "laz-perf";
@@ -13,16 +14,17 @@ import { createInterface } from "node:readline";
 const AXES = ["X", "Y", "Z"];
 const MOST_PROBLEMS = 10;
 
-/** Hierarchy entries of all pages, by key. */
+/** Hierarchy entries of all pages, by key, and how many pages there are. */
 async function loadNodes(get, copc) {
   const nodes = {};
   const waiting = [copc.info.rootHierarchyPage];
-  while (waiting.length > 0) {
+  let pages = 0;
+  for (; waiting.length > 0; pages += 1) {
     const subtree = await Copc.loadHierarchyPage(get, waiting.pop());
     Object.assign(nodes, subtree.nodes);
     waiting.push(...Object.values(subtree.pages));
   }
-  return nodes;
+  return { nodes, pages };
 }
 
 /** The key of the node that encloses this one. */
@@ -76,7 +78,7 @@ async function checkNode(get, copc, key, node, lazPerf) {
 
 async function checkCopc(get, lazPerf) {
   const copc = await Copc.create(get);
-  const nodes = await loadNodes(get, copc);
+  const { nodes, pages } = await loadNodes(get, copc);
   const problems = [];
   let points = 0;
   for (const [key, node] of Object.entries(nodes)) {
@@ -87,7 +89,7 @@ async function checkCopc(get, lazPerf) {
   if (points !== copc.header.pointCount) {
     problems.push(`${points} points in the nodes, ${copc.header.pointCount} in the header`);
   }
-  return { points, nodes: Object.keys(nodes).length, problems };
+  return { points, nodes: Object.keys(nodes).length, pages, problems };
 }
 
 async function check(file, lazPerf) {
@@ -99,7 +101,7 @@ async function check(file, lazPerf) {
     };
     return await checkCopc(get, lazPerf);
   } catch (error) {
-    return { points: 0, nodes: 0, problems: [`not readable: ${error}`] };
+    return { points: 0, nodes: 0, pages: 0, problems: [`not readable: ${error}`] };
   } finally {
     await handle.close();
   }

@@ -1,0 +1,57 @@
+"""What a page uses to read COPC, npm's copc and laz-perf, reads ours; many pages of nodes included."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from services.processor.pointcloud import hierarchy, miller
+from services.processor.task import GIBIBYTE, Work
+from services.processor.tasks.pointcloud_ingest import TASK, Params
+from tests.bench.engine.airborne import write_airborne
+from tests.e2e.uploading import node
+
+BROWSER = Path(__file__).parents[2] / "browser"
+POINTS = 60_000
+
+
+@pytest.mark.parametrize("point_format", [6, 7, 8])
+def test_a_browser_finds_every_point_through_many_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point_format: int
+) -> None:
+    # As if the cloud were so large that its hierarchy has pages.
+    monkeypatch.setattr(miller, "LEAF_POINTS", 200)
+    monkeypatch.setattr(miller, "LEAST_POINTS", 0)
+    for name, limit in (("_WHOLE", 40), ("_LEVELS", 2), ("_SMALL", 3)):
+        monkeypatch.setattr(hierarchy, name, limit)
+    source, out, scratch = tmp_path / "cloud.laz", tmp_path / "out", tmp_path / "scratch"
+    write_airborne(source, POINTS, point_format)
+    out.mkdir()
+    scratch.mkdir()
+    work = Work(
+        source=source,
+        source_name=source.name,
+        out=out,
+        scratch=scratch,
+        memory_bytes=GIBIBYTE,
+        workers=1,
+        progress=lambda *_: None,
+        log=lambda _: None,
+    )
+    milled = TASK.run(Params(products=[]), work)
+
+    assert (BROWSER / "node_modules").is_dir(), "npm ci --prefix tests/browser is to be run first"
+    said = subprocess.run(
+        [node(), BROWSER / "verify.mjs"],
+        input=f"{out / 'copc.laz'}\n",
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    found = json.loads(said.stdout)
+    assert found["problems"] == []
+    assert found["points"] == POINTS
+    assert found["pages"] > 3
+    assert found["nodes"] >= milled.result.nodes > 100
