@@ -8,12 +8,14 @@ what would crash, hang or silently shorten a later step.
 
 from shared.preflight.inspection import inspect, inspect_source
 from shared.preflight.model import Laszip, Oddity, Preflight, StatedCrs, Vlr
-from shared.preflight.refusals import REFUSALS, Refusal
+from shared.preflight.points import most_points
+from shared.preflight.refusals import REFUSALS, SALVAGEABLE, Refusal
 from shared.preflight.source import BUDGET, Source
 
 __all__ = [
     "BUDGET",
     "REFUSALS",
+    "SALVAGEABLE",
     "Laszip",
     "Oddity",
     "Preflight",
@@ -23,4 +25,5 @@ __all__ = [
     "Vlr",
     "inspect",
     "inspect_source",
+    "most_points",
 ]

@@ -8,7 +8,12 @@ from shared.preflight.header import read_header
 from shared.preflight.laszip import read_compression
 from shared.preflight.model import Laszip, Oddity, Preflight
 from shared.preflight.oddities import find_oddities
-from shared.preflight.points import check_limits, check_uncompressed
+from shared.preflight.points import (
+    FREE_EXPANSION_BYTES,
+    MAX_EXPANSION,
+    check_limits,
+    check_uncompressed,
+)
 from shared.preflight.reading import Reading
 from shared.preflight.records import read_evlrs, read_vlrs
 from shared.preflight.source import Source
@@ -19,8 +24,8 @@ def inspect(
     *,
     max_points: int = 1 << 36,
     max_vlrs: int = 4096,
-    max_expansion: int = 500,
-    free_expansion_bytes: int = 64 << 20,
+    max_expansion: int = MAX_EXPANSION,
+    free_expansion_bytes: int = FREE_EXPANSION_BYTES,
 ) -> Preflight:
     """Say what a point-cloud file holds, or refuse it; reads at most 1 MiB of it.
 
@@ -53,8 +58,8 @@ def inspect_source(
     *,
     max_points: int = 1 << 36,
     max_vlrs: int = 4096,
-    max_expansion: int = 500,
-    free_expansion_bytes: int = 64 << 20,
+    max_expansion: int = MAX_EXPANSION,
+    free_expansion_bytes: int = FREE_EXPANSION_BYTES,
 ) -> Preflight:
     """`inspect` for a file that is open already, for who wants to know how much of it was read."""
     header = read_header(source)

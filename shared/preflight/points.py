@@ -4,6 +4,16 @@ from shared.preflight.header import Header
 from shared.preflight.refusals import refusal
 from shared.preflight.source import Source
 
+MAX_EXPANSION = 500
+"""Most bytes of decoded points per byte of file."""
+FREE_EXPANSION_BYTES = 64 << 20
+"""Decoded size up to which the ratio does not matter."""
+
+
+def most_points(record_length: int, size: int) -> int:
+    """How many points of this length a file of this size may unpack to by the usual limits."""
+    return max(FREE_EXPANSION_BYTES, MAX_EXPANSION * size) // record_length
+
 
 def check_limits(
     header: Header,

@@ -13,8 +13,10 @@ class Refusal:
     remedy: str
 
 
+_SALVAGE = "Or order the ingest again with salvage=true to keep what can still be read."
 _AGAIN = "The file was probably cut off in transit: copy or export it again and upload that."
 _EXPORT = "Export the file again from the program that made it; its header is not usable as it is."
+_AGAIN_OR_SALVAGE = f"{_AGAIN} {_SALVAGE}"
 _REPAIR = (
     "Write the file again with a current LAS tool, which corrects the header, and upload that."
 )
@@ -66,13 +68,16 @@ REFUSALS: dict[str, Refusal] = {
     "vlr_outside_file": Refusal("A variable length record does not fit into the file", _EXPORT),
     "vlrs_uncounted": Refusal("The header hides variable length records", _REPAIR),
     "evlr_outside_file": Refusal(
-        "An extended variable length record does not fit into the file", _AGAIN
+        "An extended variable length record does not fit into the file", _AGAIN_OR_SALVAGE
     ),
     # The points.
-    "points_missing": Refusal("The file holds fewer points than its header says", _AGAIN),
+    "points_missing": Refusal(
+        "The file holds fewer points than its header says", _AGAIN_OR_SALVAGE
+    ),
     "points_uncounted": Refusal(
         "The file holds more points than its header says",
-        "The program that wrote it stopped before it finished the header: export the file again.",
+        "The program that wrote it stopped before it finished the header: export the file again. "
+        + _SALVAGE,
     ),
     "too_many_points": Refusal(
         "The file has more points than the limit", "Split the file into tiles."
@@ -90,14 +95,31 @@ REFUSALS: dict[str, Refusal] = {
     "laz_items_mismatch": Refusal(
         "The compressed items do not make up the point format", _RECOMPRESS
     ),
-    "laz_truncated": Refusal("The compressed points are cut off", _AGAIN),
-    "chunk_table_missing": Refusal("The table of compressed chunks was never written", _RECOMPRESS),
-    "chunk_table_damaged": Refusal("The table of compressed chunks is damaged", _AGAIN),
-    "chunk_count_mismatch": Refusal(
-        "The compressed chunks and the header disagree on the number of points", _REPAIR
+    "laz_truncated": Refusal("The compressed points are cut off", _AGAIN_OR_SALVAGE),
+    "chunk_table_missing": Refusal(
+        "The table of compressed chunks was never written", f"{_RECOMPRESS} {_SALVAGE}"
     ),
-    "chunk_damaged": Refusal("A compressed chunk is damaged", _AGAIN),
+    "chunk_table_damaged": Refusal("The table of compressed chunks is damaged", _AGAIN_OR_SALVAGE),
+    "chunk_count_mismatch": Refusal(
+        "The compressed chunks and the header disagree on the number of points",
+        f"{_REPAIR} {_SALVAGE}",
+    ),
+    "chunk_damaged": Refusal("A compressed chunk is damaged", _AGAIN_OR_SALVAGE),
 }
+
+SALVAGEABLE = frozenset(
+    {
+        "points_missing",
+        "points_uncounted",
+        "laz_truncated",
+        "chunk_table_missing",
+        "chunk_table_damaged",
+        "chunk_count_mismatch",
+        "chunk_damaged",
+        "evlr_outside_file",
+    }
+)
+"""Refusals of a file of which a part may still be read; whoever asks for a salvage gets that part."""
 
 
 def refusal(code: str, detail: str) -> TaskFailed:

@@ -206,5 +206,9 @@ def _speaking_errors(first: int, last: int) -> Iterator[None]:
         raise
     # A panic of the Rust decoder arrives as a BaseException that is no Exception.
     except BaseException as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise laz_damaged(first, last, reason) from error
+        raise laz_damaged(first, last, reason_of(error)) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """What a native decoder says, in one line."""
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

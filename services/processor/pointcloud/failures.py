@@ -6,6 +6,7 @@ import signal
 from shared.errors import TaskFailed
 
 SEND_AGAIN = "Export the file again from its source, or upload it again if it was cut on its way."
+SALVAGE = "Or order the ingest again with salvage=true to keep what can still be read."
 
 
 def header_unusable(detail: str) -> TaskFailed:
@@ -19,7 +20,7 @@ def points_missing(read: int, promised: int) -> TaskFailed:
         "points_missing",
         "The file holds fewer points than its header promises",
         f"The header promises {promised} points; only {read} can be read.",
-        SEND_AGAIN,
+        f"{SEND_AGAIN} {SALVAGE}",
     )
 
 
@@ -29,6 +30,16 @@ def laz_damaged(first: int, last: int, reason: str) -> TaskFailed:
         "laz_damaged",
         "The compressed points cannot be decoded",
         f"Decoding failed between points {first} and {last}: {reason}",
+        f"{SEND_AGAIN} {SALVAGE}",
+    )
+
+
+def nothing_to_salvage(reason: str) -> TaskFailed:
+    """A salvage has found no point at all. `reason` says why the first is lost."""
+    return TaskFailed(
+        "nothing_to_salvage",
+        "No point of the file can be rescued",
+        f"All its points are lost: {reason}.",
         SEND_AGAIN,
     )
 
@@ -42,7 +53,7 @@ def decoder_crashed(returncode: int | None) -> TaskFailed:
         "decoder_crashed",
         "A decoder process died on this file",
         f"A process that worked on the points ended with {ending}.",
-        "The file is probably damaged. " + SEND_AGAIN,
+        f"The file is probably damaged. {SEND_AGAIN} {SALVAGE}",
     )
 
 

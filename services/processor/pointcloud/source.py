@@ -14,6 +14,7 @@ from services.processor.pointcloud.records import base_length
 
 _LONGEST_WKT_OR_KEYS = 1 << 24
 _COMPRESSED_BITS = 0xC0
+_MOST_EXTENDED = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,11 @@ class Carried:
 
 @dataclass(frozen=True)
 class Source:
-    """A LAS or LAZ file. Coordinates are `int * scale + offset`; `mins`, `maxs` are the header's."""
+    """A LAS or LAZ file. Coordinates are `int * scale + offset`; `mins`, `maxs` are the header's.
+
+    `extended_at` and `extended_stated` say where the extended records begin, and how many there
+    should be; `origin` is the damaged file that this one was rescued from.
+    """
 
     path: Path
     size: int
@@ -63,6 +68,14 @@ class Source:
     creation_year: int
     returns_in_header: tuple[int, ...]
     carried: tuple[Carried, ...]
+    extended_at: int
+    extended_stated: int
+    origin: "Source | None" = None
+
+    @property
+    def sent(self) -> "Source":
+        """The file as somebody sent it."""
+        return self.origin or self
 
     @property
     def extra_bytes(self) -> int:
@@ -105,6 +118,8 @@ def _parse(path: Path, size: int, head: bytes, file: BinaryIO) -> Source:
         evlrs_at, evlr_count, long_count = struct.unpack_from("<QIQ", head, 235)
         count = long_count or legacy_count
         returns = struct.unpack_from("<15Q", head, 255) if long_count else returns
+    if evlr_count > _MOST_EXTENDED:
+        raise header_unusable(f"The header counts {evlr_count} extended records.")
     carried = _walk(file, header_size, vlr_count, points_offset, extended=False)
     carried += _walk(file, evlrs_at, evlr_count, size, extended=True)
     day, year = struct.unpack_from("<HH", head, 90)
@@ -130,6 +145,8 @@ def _parse(path: Path, size: int, head: bytes, file: BinaryIO) -> Source:
         creation_year=year,
         returns_in_header=returns,
         carried=tuple(carried),
+        extended_at=evlrs_at,
+        extended_stated=evlr_count,
     )
 
 
