@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from services.processor.pointcloud.decoder import Decoder
 from services.processor.pointcloud.meter import Span
-from services.processor.pointcloud.observation import Need
+from services.processor.pointcloud.order import Need
 from services.processor.pointcloud.source import Source
 
 # Seconds for a million records of 36 bytes; longer records take longer in proportion.
@@ -19,7 +19,7 @@ _SPREAD = 0.06
 _CONVERT = 0.05
 _DECODE = {"plain": 0.0, "lazrs": 0.34, "laszip": 0.45}
 _BUILD = 0.22
-_OBSERVE: dict[Need, float] = {"statistics": 0.06, "surface": 0.04}
+_OBSERVE: dict[Need, float] = {"statistics": 0.06, "surface": 0.04, "lowest": 0.01, "ground": 0.05}
 _FINISH = 0.01
 _WRITE = 0.005
 _CHECK = 0.008

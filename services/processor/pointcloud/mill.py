@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,55 +15,32 @@ from services.processor.pointcloud.chunks import Chunk, laz_record
 from services.processor.pointcloud.conversion import target_format
 from services.processor.pointcloud.copc import Product, write_copc
 from services.processor.pointcloud.crew import Alone, Crew, Processes
-from services.processor.pointcloud.crs import CloudCrs
 from services.processor.pointcloud.cube import bounds_of, cube_around, fits, holds, stated_cube
 from services.processor.pointcloud.decoder import Reading, by_laszip, choose_reading
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.failures import points_missing, scratch_full
 from services.processor.pointcloud.forecast import forecast_mill
 from services.processor.pointcloud.inheritance import carried_records
+from services.processor.pointcloud.lookout import find_ground, lay_surface, scope_of
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.miller import Built
 from services.processor.pointcloud.morton import Key
-from services.processor.pointcloud.observation import Need, Observation, Scope
+from services.processor.pointcloud.observation import together
+from services.processor.pointcloud.order import Order
 from services.processor.pointcloud.plan import Plan, Range, cell_levels, ranges_of
 from services.processor.pointcloud.ranges import Ranges
-from services.processor.pointcloud.source import Source
+from services.processor.pointcloud.records import Records
+from services.processor.pointcloud.sample import sample_step
 from services.processor.pointcloud.spill import Cell, Piece
 from services.processor.pointcloud.statistics import Tally
-from services.processor.pointcloud.surface import Surface, frame_of
+from services.processor.pointcloud.surface import Surface
 from shared.errors import TaskFailed
 
 _ALONE_POINTS = 1_000_000
 _PARTS_PER_PROCESS = 4
 _MEMBER_BYTES = 400 << 20
+_GROUND, _ENOUGH_GROUND = 2, 0.01
 _UNREADABLE = frozenset({"laz_damaged", "decoder_crashed"})
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be milled, where, and with how much.
-
-    Attributes:
-        source, crs: the cloud.
-        copc: where the product is to be written.
-        scratch: an empty folder for everything on the way.
-        workers: how many processes may be busy; fewer are used if the memory is not enough.
-        memory_bytes: how much memory all of them may hold together.
-        needs: what has to be observed for the products.
-        picture_cells: cells along the longer side of the grid seen from above.
-        needs_laszip: whether the inspection found that lazrs must not read the source.
-    """
-
-    source: Source
-    crs: CloudCrs
-    copc: Path
-    scratch: Path
-    workers: int
-    memory_bytes: int
-    needs: frozenset[Need]
-    picture_cells: int
-    needs_laszip: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +51,7 @@ class Milled:
         reading: how the source was read.
         source_classes: points by class as they were decoded.
         tally, surface: what was counted and seen as the product was built.
+        sample: some of the records, evenly taken, if anything but the tally was needed.
         product: what the COPC file says of itself.
         nodes: how many octree nodes have points; `depth` is the level of the finest.
         twins: how many points lie exactly where another lies.
@@ -85,6 +63,7 @@ class Milled:
     source_classes: NDArray[np.int64]
     ranges: Ranges
     tally: Tally
+    sample: Records
     surface: Surface | None
     product: Product
     nodes: int
@@ -100,6 +79,7 @@ class _Distributed:
     ranges: Ranges
     classes: NDArray[np.int64]
     counts: NDArray[np.int64]
+    sample: Records
 
 
 def mill(order: Order, meter: Meter) -> Milled:
@@ -131,15 +111,17 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         plan, distributed = _settle_cube(crew, plan, parts, meter, distributed)
         ranges = distributed.ranges
         plan = replace(plan, columns=evenness.lies_like_a_landscape(distributed.counts))
-        scope = _scope(order, plan, ranges)
+        scope = scope_of(order, ranges, distributed.sample)
+        if scope.view and "ground" in order.needs and not _has_ground(distributed):
+            spilled = [Cell(key, tuple(found)) for key, found in distributed.pieces.items()]
+            scope = find_ground(crew, plan, scope, spilled, order.crs)
         crew.all("observe", plan, scope)
         cells, heaps = _cells_to_build(crew, plan, distributed.pieces)
         built = _build(crew, cells, heaps, ranges.points, meter)
         nodes = _finish_coarse(crew, built, meter)
         harvests = crew.all("harvest")
-    seen = Observation(scope)
-    for harvest in harvests:
-        seen.merge(harvest.observation)
+        seen = together(scope, (harvest.seen for harvest in harvests))
+        surface = lay_surface(crew, scope.view, seen.strips, order.scratch)
     product = _product(order, plan, ranges, seen.tally)
     if sum(chunk.points for _, chunk in nodes) != order.source.point_count:
         raise RuntimeError("the product does not hold as many points as the source")
@@ -151,7 +133,8 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         source_classes=distributed.classes,
         ranges=ranges,
         tally=seen.tally,
-        surface=seen.surface,
+        sample=distributed.sample,
+        surface=surface,
         product=product,
         nodes=len(nodes),
         depth=max((key[0] for key, _ in nodes), default=0),
@@ -180,6 +163,7 @@ def _first_plan(order: Order, reading: Reading) -> Plan:
         levels=cell_levels(source.point_count),
         extra=read_extra_bytes(source).dimensions,
         laz_record=laz_record(target_format(source.point_format), source.extra_bytes),
+        sample_step=sample_step(source.point_count) if order.needs - {"statistics"} else 0,
     )
 
 
@@ -207,11 +191,13 @@ def _distribute(crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter) ->
     meter.stage("read", points, "Reading the points")
     ranges, classes = Ranges(plan.extra), np.zeros(256, np.int64)
     counts = np.zeros(8**evenness.LEVELS, np.int64)
+    samples: list[tuple[int, Records]] = []
     pieces: dict[Key, list[Piece]] = {}
     for result in crew.each("distribute", [(part,) for part in parts]):
         ranges.merge(result.ranges)
         classes += result.classes
         counts += result.counts
+        samples.append(result.sample)
         for key, found in result.pieces.items():
             pieces.setdefault(key, []).extend(found)
         meter.again("read", needed=_seems_misplaced(plan, ranges))
@@ -220,7 +206,9 @@ def _distribute(crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter) ->
     for found in pieces.values():
         # Ranges end in any order; the names of their packs sort as they lie in the source.
         found.sort()
-    return _Distributed(pieces, ranges, classes, counts)
+    samples.sort(key=itemgetter(0))
+    taken = [np.empty(0, plan.dtype), *(sample for _, sample in samples)]
+    return _Distributed(pieces, ranges, classes, counts, np.concatenate(taken))
 
 
 def _settle_cube(
@@ -244,11 +232,9 @@ def _seems_misplaced(plan: Plan, ranges: Ranges) -> bool:
     return not (fits if much else holds)(plan.cube, plan.source, ranges)
 
 
-def _scope(order: Order, plan: Plan, ranges: Ranges) -> Scope:
-    """What is to be observed for the products that are wanted."""
-    above = "surface" in order.needs
-    frame = frame_of(ranges, plan.cube, order.picture_cells) if above else None
-    return Scope(ranges, "statistics" in order.needs, frame)
+def _has_ground(distributed: _Distributed) -> bool:
+    """Whether the source says which points are ground, and not just of a few."""
+    return bool(distributed.classes[_GROUND] >= _ENOUGH_GROUND * distributed.ranges.points)
 
 
 def _cells_to_build(

@@ -27,10 +27,11 @@ from services.processor.pointcloud.morton import (
     interleave,
     places_within,
 )
-from services.processor.pointcloud.observation import Observation, Scope
+from services.processor.pointcloud.observation import Observation, Scope, Seen
 from services.processor.pointcloud.plan import LEAF_POINTS, LEAST_POINTS, Plan, Range
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records, as_bytes
+from services.processor.pointcloud.sample import Sample
 from services.processor.pointcloud.spill import (
     Cell,
     Pack,
@@ -39,6 +40,7 @@ from services.processor.pointcloud.spill import (
     read_cell_batches,
     write_whole,
 )
+from services.processor.pointcloud.spots import View, lay_strip
 
 Report = Callable[[int], None]
 """Called with the number of points that have just been dealt with."""
@@ -52,13 +54,15 @@ _DEEPEST_CELL = 27
 class Distributed:
     """Where the points of a range went, and how many of each class the source has there.
 
-    `counts` are points by Morton code of evenness.LEVELS levels.
+    `counts` are points by Morton code of evenness.LEVELS levels. `sample` is where the range starts
+    and every so many of its points.
     """
 
     pieces: dict[Key, list[Piece]]
     ranges: Ranges
     classes: NDArray[np.int64]
     counts: NDArray[np.int64]
+    sample: tuple[int, Records]
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Built:
 class Harvest:
     """What a miller has observed, and the most memory its process ever held, in bytes."""
 
-    observation: Observation | None
+    seen: Seen | None
     peak_bytes: int
 
 
@@ -99,6 +103,7 @@ class Miller:
         plan, source = self._plan, self._plan.source
         ranges, classes = Ranges(plan.extra), np.zeros(256, np.int64)
         counts = np.zeros(8**evenness.LEVELS, np.int64)
+        sample = Sample(plan.dtype, plan.sample_step, part.start)
         with Pack(plan.scratch, part.pack) as pack:
             for batch in read_batches(
                 source, plan.decoder, part.start, part.count, plan.batch_points
@@ -107,12 +112,14 @@ class Miller:
                 classes += np.bincount(number, minlength=256)
                 records = convert(batch, source.point_format)
                 ranges.add(records)
+                sample.add(records)
                 codes = codes_within(records, plan.cube, _ROOT, evenness.LEVELS)
                 counts += np.bincount(codes.view(np.int64), minlength=len(counts))
                 codes >>= np.uint64(3 * (evenness.LEVELS - plan.levels))
                 pack.write(records, codes, plan.levels)
                 self._report(len(records))
-        return Distributed(_keyed(_ROOT, plan.levels, pack.pieces), ranges, classes, counts)
+        pieces = _keyed(_ROOT, plan.levels, pack.pieces)
+        return Distributed(pieces, ranges, classes, counts, (part.start, sample.taken()))
 
     def split(self, cell: Cell, pack_name: str) -> tuple[Cell, dict[Key, list[Piece]]]:
         """Divide a cell that is too large to be built; no parts if its points lie at one place."""
@@ -133,7 +140,10 @@ class Miller:
     def observe(self, plan: Plan, scope: Scope | None) -> None:
         """Work by this plan, and observe whatever is built from now on."""
         self._plan = plan
-        self._observation = Observation(scope) if scope else None
+        self._stop_observing()
+        if scope:
+            name = f"{scope.view.name if scope.view else 'unseen'}-spots-{self._name}"
+            self._observation = Observation(scope, plan.scratch, name)
 
     def build(self, cell: Cell) -> Built:
         """Share the points of a cell out among the octree's nodes and compress those."""
@@ -194,18 +204,37 @@ class Miller:
         records = read_cell(self._plan.scratch, node, self._plan.dtype)
         return node.key, self._chunks([as_bytes(records)])[0]
 
+    def survey(self, cell: Cell) -> None:
+        """Only look at the points of a cell of any size, before it is built."""
+        for records in self._batches(cell):
+            if self._observation:
+                self._observation.look(records)
+
+    def lay(self, view: View, strip: int, pieces: tuple[Piece, ...]) -> None:
+        """Lay what was seen in a strip of the grid together."""
+        batches = read_cell_batches(
+            self._plan.scratch, Cell(_ROOT, pieces), view.dtype, self._plan.batch_points
+        )
+        lay_strip(batches, view, strip, self._plan.scratch)
+
     def harvest(self) -> Harvest:
         """What has been observed."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return Harvest(self._observation, peak)
+        return Harvest(self._observation.seen if self._observation else None, peak)
 
     def close(self) -> None:
         """Close the files. What is in them stays."""
+        self._stop_observing()
         self._segment.close()
         self._coarse.close()
 
     def _open(self, name: str) -> FileIO:
         return (self._plan.scratch / name).open("wb", buffering=0)
+
+    def _stop_observing(self) -> None:
+        if self._observation:
+            self._observation.close()
+        self._observation = None
 
     def _watch(self, records: Records) -> None:
         if self._observation:

@@ -1,18 +1,19 @@
 """What is counted and seen of the points while they are built into the octree.
 
-Only what some product needs is observed: most points pass by untouched if nobody asks.
+Only what some product needs is observed: points pass by untouched if nobody asks.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+
+import numpy as np
 
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records
+from services.processor.pointcloud.spill import Piece, write_whole
+from services.processor.pointcloud.spots import Spots, View, spots_of
 from services.processor.pointcloud.statistics import Tally
-from services.processor.pointcloud.surface import Frame, Surface
-
-Need = Literal["statistics", "surface"]
-"""What a product may need: the distributions of all dimensions; the cloud seen from above."""
 
 
 @dataclass(frozen=True)
@@ -22,29 +23,71 @@ class Scope:
     Attributes:
         ranges: the smallest and largest value of every dimension.
         statistics: whether every dimension is counted, not only what the header tells.
-        frame: the grid seen from above, if there is to be one.
+        view: what to remember of the points as seen from above, if anything.
     """
 
     ranges: Ranges
     statistics: bool
-    frame: Frame | None
+    view: View | None
+
+
+@dataclass
+class Seen:
+    """What has been observed.
+
+    Attributes:
+        tally: what has been counted.
+        strips: where the spots of each strip of the grid lie.
+    """
+
+    tally: Tally
+    strips: dict[int, list[Piece]]
 
 
 class Observation:
-    """What one process has observed; the order does not matter."""
+    """What one process observes; the order of the points does not matter.
 
-    def __init__(self, scope: Scope) -> None:
-        self.tally = Tally(scope.ranges, whole=scope.statistics)
-        self.surface = Surface(scope.frame) if scope.frame else None
+    Spots go to the file `name` in the folder, so that memory does not grow with the grid.
+    """
+
+    def __init__(self, scope: Scope, folder: Path, name: str) -> None:
+        self._view = scope.view
+        self._name = name
+        self._file = (folder / name).open("wb", buffering=0)
+        self.seen = Seen(Tally(scope.ranges, whole=scope.statistics), {})
 
     def add(self, records: Records) -> None:
         """Take these records into account."""
-        self.tally.add(records)
-        if self.surface:
-            self.surface.add(records)
+        self.seen.tally.add(records)
+        self.look(records)
 
-    def merge(self, other: "Observation") -> None:
-        """Take what another has observed into account."""
-        self.tally.merge(other.tally)
-        if self.surface and other.surface:
-            self.surface.merge(other.surface)
+    def look(self, records: Records) -> None:
+        """Take only into account what they look like from above."""
+        if self._view:
+            self._keep(spots_of(records, self._view), self._view)
+
+    def close(self) -> None:
+        """Close the file; what is in it stays."""
+        self._file.close()
+
+    def _keep(self, spots: Spots, view: View) -> None:
+        if not len(spots):
+            return
+        strips = spots["cell"] // (view.strip_rows * view.frame.width)
+        found, starts = np.unique(strips, return_index=True)
+        ends = [*starts[1:].tolist(), len(spots)]
+        at = self._file.tell()
+        write_whole(self._file, spots.data)
+        for strip, start, end in zip(found.tolist(), starts.tolist(), ends, strict=True):
+            piece = Piece(self._name, at + start * spots.dtype.itemsize, end - start)
+            self.seen.strips.setdefault(strip, []).append(piece)
+
+
+def together(scope: Scope, parts: Iterable[Seen]) -> Seen:
+    """What several have observed."""
+    whole = Seen(Tally(scope.ranges, whole=scope.statistics), {})
+    for part in parts:
+        whole.tally.merge(part.tally)
+        for strip, pieces in part.strips.items():
+            whole.strips.setdefault(strip, []).extend(pieces)
+    return whole

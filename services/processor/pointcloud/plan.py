@@ -38,6 +38,7 @@ class Plan:
         extra: the described extra dimensions.
         laz_record: how the chunks of the product are compressed.
         columns: whether coarse levels are even as seen from above, rather than in space.
+        sample_step: every how many points one is kept for a first impression; 0 for none.
     """
 
     source: Source
@@ -48,6 +49,7 @@ class Plan:
     extra: tuple[ExtraDimension, ...]
     laz_record: bytes
     columns: bool = False
+    sample_step: int = 0
 
     @property
     def dtype(self) -> np.dtype[np.void]:

@@ -13,8 +13,9 @@ from services.processor.pointcloud.certificate import certify
 from services.processor.pointcloud.crs import CloudCrs, find_crs
 from services.processor.pointcloud.forecast import forecast_end, forecast_products
 from services.processor.pointcloud.meter import Meter
-from services.processor.pointcloud.mill import Order, mill
+from services.processor.pointcloud.mill import mill
 from services.processor.pointcloud.oddities import find_oddities
+from services.processor.pointcloud.order import Order
 from services.processor.pointcloud.products.catalogue import DEFAULT, NAMES, load_products
 from services.processor.pointcloud.products.info import describe_density
 from services.processor.pointcloud.products.kind import Cloud, NotApplicable, ProductKind, Settings
@@ -48,6 +49,14 @@ class Params(BaseModel):
         description="What to make besides the COPC file, its certificate and its STAC item; "
         f"without a choice {', '.join(DEFAULT)}.",
         examples=[["info", "preview"]],
+    )
+    resolution: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="The side of a cell of the rasters: in metres if the coordinates are degrees, in "
+        "their own unit otherwise; without a choice it follows from the density of the points.",
+        examples=[0.5],
     )
     preview_size: int = Field(
         default=1024, ge=64, le=4096, description="Pixels along the longer side of the preview."
@@ -113,7 +122,7 @@ def run(params: Params, work: Work) -> Outcome:
         workers=work.workers,
         memory_bytes=work.memory_bytes,
         needs=frozenset(need for kind in kinds for need in kind.needs),
-        picture_cells=params.preview_size,
+        resolution=params.resolution,
         needs_laszip=seen.needs_laszip,
     )
     costs = forecast_products([kind.name for kind in kinds], params.preview_size)

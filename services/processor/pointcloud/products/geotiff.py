@@ -12,8 +12,8 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.transform import Affine
 
+from services.processor.pointcloud.frame import Frame
 from services.processor.pointcloud.products.kind import Cloud
-from services.processor.pointcloud.surface import Frame
 
 _TILE = 512
 _GDAL = {
@@ -66,7 +66,7 @@ def write_cog(
             dtype=kind,
             nodata=nodata,
             crs=_crs(cloud),
-            transform=_transform(frame, cloud),
+            transform=Affine(frame.cell_x, 0.0, frame.west, 0.0, -frame.cell_y, frame.north),
             blocksize=_TILE,
             compress="DEFLATE",
             level=6,
@@ -82,19 +82,6 @@ def write_cog(
             raster.set_band_description(number, band.name)
             if band.unit:
                 raster.set_band_unit(number, band.unit)
-
-
-def _transform(frame: Frame, cloud: Cloud) -> Affine:
-    """From columns and rows to coordinates; the records' integers are scaled as they are read."""
-    (scale_x, scale_y, _), (offset_x, offset_y, _) = cloud.source.scales, cloud.source.offsets
-    return Affine(
-        frame.step_x * scale_x,
-        0.0,
-        frame.low_x * scale_x + offset_x,
-        0.0,
-        -frame.step_y * scale_y,
-        frame.high_y * scale_y + offset_y,
-    )
 
 
 def _crs(cloud: Cloud) -> CRS | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.processor.pointcloud.crs import CloudCrs
 from services.processor.pointcloud.mill import Milled
-from services.processor.pointcloud.observation import Need
+from services.processor.pointcloud.order import Need
 from services.processor.pointcloud.source import Source
 
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from services.processor.pointcloud.products.kind import Cloud, ProductKind
-from services.processor.pointcloud.surface import Surface
+from services.processor.pointcloud.records import Records
+from services.processor.pointcloud.spots import shades_of
+from services.processor.pointcloud.surface import Surface, joined
 
 Grid = NDArray[np.float64]
 
@@ -32,7 +34,8 @@ _MARGIN = 8
 
 def write(cloud: Cloud, path: Path) -> None:
     """Write the picture in the size that the caller chose."""
-    draw_preview(cloud.milled.surface, path, cloud.settings.picture_cells)
+    milled = cloud.milled
+    draw_preview(milled.surface, milled.sample, path, cloud.settings.picture_cells)
 
 
 PRODUCT = ProductKind(
@@ -45,20 +48,24 @@ PRODUCT = ProductKind(
 )
 
 
-def draw_preview(surface: Surface | None, path: Path, longest: int) -> None:
-    """Write the picture as PNG, its longer side `longest` pixels; a blank one for an empty cloud."""
-    if surface is None or not surface.density.any():
+def draw_preview(surface: Surface | None, sample: Records, path: Path, longest: int) -> None:
+    """Write the picture as PNG, its longer side `longest` pixels; a blank one for an empty cloud.
+
+    `sample` are some of the records: if they lie at a few places only, those are drawn.
+    """
+    if surface is None or not len(sample):
         Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(path, compress_level=4)
         return
-    if np.count_nonzero(surface.density) <= _FEW_POINTS:
-        picture = _draw_discs(surface, longest)
+    _, places = np.unique(sample[["X", "Y"]], return_index=True)
+    if len(places) <= _FEW_POINTS:
+        picture = _draw_discs(surface, sample[places], longest)
     else:
         picture = _draw_relief(surface, longest)
     picture.save(path, compress_level=4)
 
 
 def _draw_relief(surface: Surface, longest: int) -> Image.Image:
-    heights, colours, mask = _coarse_enough(surface)
+    heights, colours, mask = _coarse_enough(surface, longest)
     heights, colours, mask = _close_gaps(heights, colours, mask)
     factor = longest / max(heights.shape)
     size = (max(round(heights.shape[1] * factor), 1), max(round(heights.shape[0] * factor), 1))
@@ -76,66 +83,61 @@ def _draw_relief(surface: Surface, longest: int) -> Image.Image:
     return _compose(base, light, np.clip((cover - 0.35) / 0.3, 0, 1))
 
 
-def _draw_discs(surface: Surface, longest: int) -> Image.Image:
+def _draw_discs(surface: Surface, records: Records, longest: int) -> Image.Image:
     """Every point as a disc, the highest on top."""
-    frame = surface.frame
-    cells = np.flatnonzero(surface.density)
-    heights = surface.heights().reshape(-1)[cells]
-    order = np.argsort(heights, kind="stable")
-    cells, heights = cells[order], heights[order]
-    fine = 2  # drawn twice as large and scaled down, for smooth edges
-    spacing = (
-        np.sqrt(frame.width * frame.height / len(cells)) * longest / max(frame.width, frame.height)
+    records = records[np.argsort(records["Z"], kind="stable")]
+    frame, view = surface.frame, surface.view
+    x, y = (
+        (records[name] - records[name].min()) * (frame.scales[axis] / cell)
+        for axis, name, cell in ((0, "X", frame.cell_x), (1, "Y", frame.cell_y))
     )
+    fine = 2  # drawn twice as large and scaled down, for smooth edges
+    reach = max(x.max(), y.max()) or 1.0
+    spacing = np.sqrt(max(x.max() * y.max(), reach) / len(records)) * longest / reach
     radius = float(np.clip(spacing * 0.3, 4, longest / 40)) * fine
-    scale = longest * fine / max(frame.width, frame.height)
+    scale = longest * fine / reach
     pad = radius + _MARGIN * fine
-    width = round(frame.width * scale + 2 * pad)
-    height = round(frame.height * scale + 2 * pad)
-    image = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    size = (round(x.max() * scale + 2 * pad), round(y.max() * scale + 2 * pad))
+    image = Image.new("RGBA", size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(image)
-    if frame.shade == "colour":
-        colours = _unpack(surface.shades()[cells])
-    else:
-        colours = _tint(heights, heights)
-    for cell, colour in zip(cells.tolist(), np.clip(colours, 0, 255).astype(int), strict=True):
-        x = (cell % frame.width + 0.5) * scale + pad
-        y = (cell // frame.width + 0.5) * scale + pad
-        box = (x - radius, y - radius, x + radius, y + radius)
+    heights = records["Z"].astype(np.float64)
+    colours = _unpack(shades_of(records, view) >> np.uint64(16)) if view.coloured else None
+    colours = _tint(heights, heights) if colours is None else colours
+    points = zip((x * scale + pad).tolist(), ((y.max() - y) * scale + pad).tolist(), strict=True)
+    for (right, down), colour in zip(points, np.clip(colours, 0, 255).astype(int), strict=True):
+        box = (right - radius, down - radius, right + radius, down + radius)
         edge = tuple((colour * 0.7).astype(int).tolist())
         draw.ellipse(box, fill=(*colour.tolist(), 255), outline=(*edge, 255), width=fine)
-    factor = longest / max(width, height)
-    size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    return image.resize(size, Image.Resampling.LANCZOS)
+    factor = longest / max(size)
+    smaller = (max(round(size[0] * factor), 1), max(round(size[1] * factor), 1))
+    return image.resize(smaller, Image.Resampling.LANCZOS)
 
 
-def _coarse_enough(surface: Surface) -> tuple[Grid, Grid | None, NDArray[np.bool_]]:
-    """Heights, colours if the cloud has some, and where there are any, on a grid without many holes."""
-    frame = surface.frame
-    top = surface.top.reshape(frame.height, frame.width)
-    density = surface.density.reshape(frame.height, frame.width).astype(np.int64)
-    while max(top.shape) > 2 * _SMALLEST_GRID and _neighbours(density > 0)[density > 0].mean() < 6:
-        top, density = _join(top, np.maximum), _join(density, np.add)
-    mask = density > 0
+def _coarse_enough(surface: Surface, longest: int) -> tuple[Grid, Grid | None, NDArray[np.bool_]]:
+    """Heights, colours if the cloud has some, and where there are any, on a grid without many holes.
+
+    It is not much finer than the picture.
+    """
+    bias = np.int64(1 << 31)
+    top = (surface.layer("top").astype(np.int64) + bias).astype(np.uint64) << np.uint64(32)
+    top |= surface.layer("shade") >> np.uint64(16)
+    count = surface.layer("count").astype(np.int64)
+    top[count == 0] = 0
+    while max(top.shape) > 2 * _SMALLEST_GRID and (
+        max(top.shape) >= 2 * longest or _neighbours(count > 0)[count > 0].mean() < 6
+    ):
+        top, count = joined(top, np.maximum), joined(count, np.add)
+    mask = count > 0
     heights = np.where(mask, (top >> np.uint64(32)).astype(np.float64), np.nan)
-    if frame.shade != "colour":
+    if not surface.view.coloured:
         return heights, None, mask
-    return heights, _unpack((top & np.uint64(0xFFFFFF)).astype(np.uint32)), mask
+    return heights, _unpack(top & np.uint64(0xFFFFFF)), mask
 
 
-def _join(grid: NDArray[Any], how: np.ufunc) -> NDArray[Any]:
-    """A grid of half the size; `how` makes one cell of four."""
-    rows, columns = grid.shape
-    even = np.pad(grid, ((0, rows % 2), (0, columns % 2)))
-    blocks = even.reshape(even.shape[0] // 2, 2, even.shape[1] // 2, 2)
-    joined: NDArray[Any] = how.reduce(how.reduce(blocks, axis=3), axis=1)
-    return joined
-
-
-def _unpack(packed: NDArray[np.uint32]) -> Grid:
+def _unpack(packed: NDArray[np.uint64]) -> Grid:
     """0xRRGGBB as three bands from 0 to 255."""
-    shifts = np.array([16, 8, 0], np.uint32)
-    return ((packed[..., None] >> shifts) & np.uint32(0xFF)).astype(np.float64)
+    shifts = np.array([16, 8, 0], np.uint64)
+    return ((packed[..., None] >> shifts) & np.uint64(0xFF)).astype(np.float64)
 
 
 def _sum_around(grid: NDArray[Any]) -> NDArray[Any]:

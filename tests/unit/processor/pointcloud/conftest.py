@@ -9,7 +9,8 @@ import pytest
 
 from services.processor.pointcloud.crs import find_crs
 from services.processor.pointcloud.meter import Meter
-from services.processor.pointcloud.mill import Milled, Order, mill
+from services.processor.pointcloud.mill import Milled, mill
+from services.processor.pointcloud.order import Order
 from services.processor.pointcloud.source import read_source
 
 WriteCloud = Callable[..., Path]
@@ -62,7 +63,7 @@ def mill_file(tmp_path: Path) -> MillFile:
     """Mill a file into `out` and hand back what became of it."""
 
     def mill_one(
-        path: Path, out: str = "out.copc.laz", *, workers: int = 1, cells: int = 64
+        path: Path, out: str = "out.copc.laz", *, workers: int = 1, resolution: float | None = None
     ) -> Milled:
         source = read_source(path)
         scratch = tmp_path / f"scratch-{out}"
@@ -75,7 +76,7 @@ def mill_file(tmp_path: Path) -> MillFile:
             workers=workers,
             memory_bytes=workers << 30,
             needs=frozenset({"statistics", "surface"}),
-            picture_cells=cells,
+            resolution=resolution,
         )
         return mill(order, Meter(lambda _stage, _fraction, _message, _left: None))
 

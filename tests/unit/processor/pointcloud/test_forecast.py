@@ -9,7 +9,8 @@ from services.processor.pointcloud import mill as road
 from services.processor.pointcloud.crs import find_crs
 from services.processor.pointcloud.forecast import forecast_end, forecast_products
 from services.processor.pointcloud.meter import Meter
-from services.processor.pointcloud.mill import Order, mill
+from services.processor.pointcloud.mill import mill
+from services.processor.pointcloud.order import Order
 from services.processor.pointcloud.source import read_source
 from tests.bench.engine.airborne import write_airborne
 
@@ -32,7 +33,6 @@ def mill_and_hear(path: Path, folder: Path) -> Said:
         workers=1,
         memory_bytes=1 << 30,
         needs=frozenset({"statistics", "surface"}),
-        picture_cells=1024,
     )
     order.scratch.mkdir()
     meter = Meter(hear, time.process_time)

@@ -10,13 +10,23 @@ import rasterio
 from rio_cogeo.cogeo import cog_validate
 
 from services.processor.pointcloud.crs import CloudCrs, find_crs
+from services.processor.pointcloud.frame import Frame
 from services.processor.pointcloud.mill import Milled
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import Cloud, Settings
 from services.processor.pointcloud.source import read_source
-from services.processor.pointcloud.surface import Frame
 
-FRAME = Frame(1300, 1100, 2_000, 500_000, 0, 500.0, 500.0, 0.5, "intensity", 0)
+FRAME = Frame(
+    width=1300,
+    height=1100,
+    first_column=1_000_004,
+    first_row=-8_001_000,
+    cell_x=0.5,
+    cell_y=0.5,
+    cell=0.5,
+    scales=(0.001, 0.001, 0.001),
+    offsets=(0.0, 0.0, 0.0),
+)
 
 
 def some_cloud(path: Path, milled: Milled, crs: str | None) -> Cloud:

@@ -17,7 +17,7 @@ MillFile = Callable[..., Milled]
 
 def picture_of(milled: Milled, tmp_path: Path, size: int = 128) -> np.ndarray:
     path = tmp_path / "preview.png"
-    draw_preview(milled.surface, path, size)
+    draw_preview(milled.surface, milled.sample, path, size)
     with Image.open(path) as image:
         assert image.mode == "RGBA"
         return np.asarray(image).astype(int)
@@ -27,7 +27,7 @@ def picture_of(milled: Milled, tmp_path: Path, size: int = 128) -> np.ndarray:
 def test_clouds_of_any_size_have_a_picture_of_the_size_asked_for(
     write_cloud: WriteCloud, mill_file: MillFile, tmp_path: Path, points: int
 ) -> None:
-    picture = picture_of(mill_file(write_cloud(points=points), cells=128), tmp_path)
+    picture = picture_of(mill_file(write_cloud(points=points)), tmp_path)
     assert max(picture.shape[:2]) == 128
     assert (picture[..., 3] == 255).any()
 
@@ -49,7 +49,7 @@ def test_north_is_up_east_is_right_and_colours_stay(
         las.blue = np.ones(len(las.X), np.uint16)
 
     source = write_cloud(points=40_000, change=quarters)
-    picture = picture_of(mill_file(source, cells=128), tmp_path)
+    picture = picture_of(mill_file(source), tmp_path)
     north_west, south_east = picture[16, 16], picture[110, 110]
     assert north_west[0] > north_west[1] + 100
     assert south_east[1] > south_east[0] + 100
@@ -61,6 +61,6 @@ def test_ground_without_points_is_transparent(
     def corner(las: laspy.LasData) -> None:
         las.Y = np.where(las.X > 50_000, las.Y // 4, las.Y)
 
-    picture = picture_of(mill_file(write_cloud(points=60_000, change=corner), cells=128), tmp_path)
+    picture = picture_of(mill_file(write_cloud(points=60_000, change=corner)), tmp_path)
     assert picture[20, 100, 3] == 0
     assert picture[20, 20, 3] == 255
