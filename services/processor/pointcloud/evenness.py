@@ -8,6 +8,8 @@ point by point: columns would show next to nothing of them.
 import numpy as np
 from numpy.typing import NDArray
 
+from services.processor.pointcloud.grids import GridKind
+
 LEVELS = 6
 """Points are counted in 2**LEVELS cells along each axis of the cube."""
 
@@ -16,8 +18,8 @@ _STOREYS = 8.0
 _LEAST_COLUMNS = 256
 
 
-def lies_like_a_landscape(counts: NDArray[np.int64]) -> bool:
-    """Whether the points are spread evenly if seen from above, and lie in few storeys.
+def fitting_grid(counts: NDArray[np.int64]) -> GridKind:
+    """Columns for points that are spread evenly if seen from above, and lie in few storeys.
 
     `counts` are points by Morton code of LEVELS levels. Of the columns that have points, the number
     of points must not vary by more than its mean (coefficient of variation at most 1), and on
@@ -33,6 +35,7 @@ def lies_like_a_landscape(counts: NDArray[np.int64]) -> bool:
     np.add.at(by_column, column, counts)
     occupied = by_column[by_column > 0]
     if len(occupied) < _LEAST_COLUMNS:
-        return False
+        return "cubes"
     storeys = np.count_nonzero(counts) / len(occupied)
-    return bool(occupied.std() <= _SPREAD * occupied.mean() and storeys <= _STOREYS)
+    even = occupied.std() <= _SPREAD * occupied.mean()
+    return "columns" if even and storeys <= _STOREYS else "cubes"

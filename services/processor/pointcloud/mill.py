@@ -1,6 +1,5 @@
 """The road of a cloud: read and distribute, split what is too large, build, finish, assemble."""
 
-import resource
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from services.processor.pointcloud.forecast import forecast_mill
 from services.processor.pointcloud.inheritance import carried_records
 from services.processor.pointcloud.lookout import find_ground, lay_surface, scope_of
 from services.processor.pointcloud.meter import Meter
-from services.processor.pointcloud.miller import Built
+from services.processor.pointcloud.miller import Built, most_held
 from services.processor.pointcloud.morton import Key
 from services.processor.pointcloud.observation import together
 from services.processor.pointcloud.order import Order
@@ -56,7 +55,7 @@ class Milled:
         nodes: how many octree nodes have points; `depth` is the level of the finest.
         twins: how many points lie exactly where another lies.
         processes: how many processes have worked on it.
-        peak_bytes: the sum of the most memory that each process has held.
+        held: by stage the sum of the most memory that each process at work has held since it began.
     """
 
     reading: Reading
@@ -70,7 +69,7 @@ class Milled:
     depth: int
     twins: int
     processes: int
-    peak_bytes: int
+    held: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -106,11 +105,13 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         reading.starts,
         parts=max(size, 1) * _PARTS_PER_PROCESS,
     )
+    held = {}
     with _crew(plan, meter, size) as crew:
         distributed = _distribute(crew, plan, parts, meter)
         plan, distributed = _settle_cube(crew, plan, parts, meter, distributed)
+        held["read"] = _held(crew, size)
         ranges = distributed.ranges
-        plan = replace(plan, columns=evenness.lies_like_a_landscape(distributed.counts))
+        plan = replace(plan, grid=evenness.fitting_grid(distributed.counts))
         scope = scope_of(order, ranges, distributed.sample)
         if scope.view and "ground" in order.needs and not _has_ground(distributed):
             spilled = [Cell(key, tuple(found)) for key, found in distributed.pieces.items()]
@@ -118,16 +119,17 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         crew.all("observe", plan, scope)
         cells, heaps = _cells_to_build(crew, plan, distributed.pieces)
         built = _build(crew, cells, heaps, ranges.points, meter)
+        held["build"] = _held(crew, size)
         nodes = _finish_coarse(crew, built, meter)
-        harvests = crew.all("harvest")
-        seen = together(scope, (harvest.seen for harvest in harvests))
+        held["finish"] = _held(crew, size)
+        seen = together(scope, crew.all("harvest"))
         surface = lay_surface(crew, scope.view, seen.strips, order.scratch)
     product = _product(order, plan, ranges, seen.tally)
     if sum(chunk.points for _, chunk in nodes) != order.source.point_count:
         raise RuntimeError("the product does not hold as many points as the source")
     meter.stage("assemble", 1, "Writing the file")
     write_copc(order.copc, product, nodes, order.scratch)
-    own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    held["assemble"] = most_held()
     return Milled(
         reading=reading,
         source_classes=distributed.classes,
@@ -140,8 +142,14 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         depth=max((key[0] for key, _ in nodes), default=0),
         twins=sum(part.twins for part in built),
         processes=size or 1,
-        peak_bytes=own_peak + (sum(harvest.peak_bytes for harvest in harvests) if size else 0),
+        held=held,
     )
+
+
+def _held(crew: Crew, size: int) -> int:
+    """What all processes have held at most; that of the kernel, which needs no file to be read."""
+    others = sum(crew.all("most_held")) if size else 0
+    return most_held() + others
 
 
 def _check_space(order: Order) -> None:

@@ -16,7 +16,6 @@ from services.processor.pointcloud.chunks import Chunk, compress, compress_strea
 from services.processor.pointcloud.conversion import convert
 from services.processor.pointcloud.decoder import read_batches
 from services.processor.pointcloud.detail import share_out
-from services.processor.pointcloud.grids import cells_of, columns_of
 from services.processor.pointcloud.morton import (
     CODE_LEVELS,
     Key,
@@ -24,7 +23,6 @@ from services.processor.pointcloud.morton import (
     child_keys,
     codes_within,
     enclosing_node,
-    interleave,
     places_within,
 )
 from services.processor.pointcloud.observation import Observation, Scope, Seen
@@ -48,6 +46,7 @@ Report = Callable[[int], None]
 _ROOT = (0, 0, 0, 0)
 _SPLIT_LEVELS = 3
 _DEEPEST_CELL = 27
+_FACTORS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,9 @@ class Built:
     twins: int
 
 
-@dataclass(frozen=True)
-class Harvest:
-    """What a miller has observed, and the most memory its process ever held, in bytes."""
-
-    seen: Seen | None
-    peak_bytes: int
+def most_held() -> int:
+    """The most resident memory that this process has held since it began, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class Miller:
@@ -151,13 +147,10 @@ class Miller:
         records = read_cell(plan.scratch, cell, plan.dtype)
         self._watch(records)
         places = places_within(records, plan.cube, cell.key, CODE_LEVELS)
-        codes = interleave(places)
-        grid = columns_of(places) if plan.columns else cells_of(codes)
-        del places
-        nodes = share_out(codes, grid, cell.key, LEAF_POINTS, LEAST_POINTS)
+        nodes = share_out(places, plan.grid, cell.key, LEAF_POINTS, LEAST_POINTS)
         grouped = np.take(as_bytes(records), nodes.order, axis=0)
-        points, twins = len(records), _same_places(records, *nodes.neighbours)
-        del records, codes, grid
+        points, twins = len(records), _count_twins(records)
+        del records, places
         ends = np.cumsum(nodes.counts).tolist()
         groups = [
             (key, grouped[end - count : end])
@@ -217,10 +210,13 @@ class Miller:
         )
         lay_strip(batches, view, strip, self._plan.scratch)
 
-    def harvest(self) -> Harvest:
+    def harvest(self) -> Seen | None:
         """What has been observed."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return Harvest(self._observation.seen if self._observation else None, peak)
+        return self._observation.seen if self._observation else None
+
+    def most_held(self) -> int:
+        """The most memory that this process has held so far, in bytes."""
+        return most_held()
 
     def close(self) -> None:
         """Close the files. What is in them stays."""
@@ -267,11 +263,14 @@ def _keyed(node: Key, levels: int, pieces: dict[int, list[Piece]]) -> dict[Key, 
     return dict(zip(keys, pieces.values(), strict=True))
 
 
-def _same_places(records: Records, some: NDArray[np.intp], others: NDArray[np.intp]) -> int:
-    same = np.ones(len(some), bool)
-    for name in ("X", "Y", "Z"):
-        same &= records[name][some] == records[name][others]
-    return int(np.count_nonzero(same))
+def _count_twins(records: Records) -> int:
+    """How many points lie exactly where another one lies, seen by 64-bit fingerprints of places."""
+    prints = np.zeros(len(records), np.uint64)
+    for name, factor in zip(("X", "Y", "Z"), _FACTORS, strict=True):
+        prints ^= records[name].astype(np.uint64) * np.uint64(factor)
+        prints ^= prints >> np.uint64(29)
+    prints.sort()
+    return int(np.count_nonzero(prints[1:] == prints[:-1]))
 
 
 def _first_points(cell: Cell, points: int) -> Cell:

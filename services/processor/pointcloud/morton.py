@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from services.processor.pointcloud.records import Records
 
 Codes = NDArray[np.uint64]
-Places = NDArray[np.uint64]
+Places = NDArray[np.int32]
 Key = tuple[int, int, int, int]
 """An octree node: level, x, y, z. The root is (0, 0, 0, 0)."""
 
@@ -23,6 +23,8 @@ _SPREAD = (
     (4, 0x10C30C30C30C30C3),
     (2, 0x1249249249249249),
 )
+_BLOCK = 1 << 16
+"""Points whose intermediate results fit into a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,17 @@ def places_within(records: Records, cube: Cube, node: Key, levels: int) -> list[
     places = []
     for axis, name in enumerate(("X", "Y", "Z")):
         scale, offset = cube.scales[axis], cube.offsets[axis]
-        place = records[name].astype(np.float64)
-        place -= (cube.corner[axis] - offset) / scale
-        place *= scale / cube.side * 2.0**depth
-        np.floor(place, out=place)
-        if node[1 + axis]:
-            place -= float(node[1 + axis]) * 2.0**levels
-        np.clip(place, 0, 2.0**levels - 1, out=place)
-        places.append(place.astype(np.uint64))
+        found = np.empty(len(records), np.int32)
+        for start in range(0, len(records), _BLOCK):
+            place = records[name][start : start + _BLOCK].astype(np.float64)
+            place -= (cube.corner[axis] - offset) / scale
+            place *= scale / cube.side * 2.0**depth
+            np.floor(place, out=place)
+            if node[1 + axis]:
+                place -= float(node[1 + axis]) * 2.0**levels
+            np.clip(place, 0, 2.0**levels - 1, out=place)
+            found[start : start + _BLOCK] = place
+        places.append(found)
     return places
 
 
@@ -66,12 +71,15 @@ def codes_within(records: Records, cube: Cube, node: Key, levels: int) -> Codes:
 
 
 def interleave(places: Sequence[Places]) -> Codes:
-    """The Morton codes of places along x, y and z, each of at most 21 bits."""
-    code = _spread(places[0])
-    for place in places[1:]:
-        code <<= np.uint64(1)
-        code |= _spread(place)
-    return code
+    """The Morton codes of places along x, y and z, each of at most CODE_LEVELS bits."""
+    codes = np.empty(len(places[0]), np.uint64)
+    for start in range(0, len(codes), _BLOCK):
+        code = _spread(places[0][start : start + _BLOCK])
+        for place in places[1:]:
+            code <<= np.uint64(1)
+            code |= _spread(place[start : start + _BLOCK])
+        codes[start : start + _BLOCK] = code
+    return codes
 
 
 def child_keys(node: Key, levels: int, codes: Codes) -> list[Key]:
@@ -96,7 +104,7 @@ def ancestor(key: Key, level: int) -> Key:
 
 def _spread(places: Places) -> Codes:
     """Two zero bits between every two bits."""
-    value = places.copy()
+    value = places.astype(np.uint64)
     shifted = np.empty_like(value)
     for shift, mask in _SPREAD:
         np.left_shift(value, np.uint64(shift), out=shifted)

@@ -10,6 +10,7 @@ import numpy as np
 from services.processor.pointcloud.conversion import target_format
 from services.processor.pointcloud.decoder import Decoder
 from services.processor.pointcloud.extra import ExtraDimension
+from services.processor.pointcloud.grids import GridKind
 from services.processor.pointcloud.morton import Cube
 from services.processor.pointcloud.records import record_dtype
 from services.processor.pointcloud.source import Source
@@ -37,7 +38,7 @@ class Plan:
         levels: the level of the cells into which the points are first distributed.
         extra: the described extra dimensions.
         laz_record: how the chunks of the product are compressed.
-        columns: whether coarse levels are even as seen from above, rather than in space.
+        grid: what coarse levels of the octree show one point each of.
         sample_step: every how many points one is kept for a first impression; 0 for none.
     """
 
@@ -48,7 +49,7 @@ class Plan:
     levels: int
     extra: tuple[ExtraDimension, ...]
     laz_record: bytes
-    columns: bool = False
+    grid: GridKind = "cubes"
     sample_step: int = 0
 
     @property
