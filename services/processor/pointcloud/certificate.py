@@ -1,122 +1,298 @@
 """The certificate: what went in, what came out, and everything that was changed on the way."""
 
-import hashlib
 import platform
-from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
+from services.processor.pointcloud.certificate_form import (
+    Agreement,
+    Box,
+    Certificate,
+    Conversion,
+    CopcFacts,
+    Corner,
+    CrsFacts,
+    Effort,
+    FileFacts,
+    Note,
+    Product,
+    Record,
+    Repair,
+    SourceFacts,
+)
 from services.processor.pointcloud.conversion import describe_conversion
-from services.processor.pointcloud.crs import describe_crs
+from services.processor.pointcloud.crs import CloudCrs, describe_crs
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.inheritance import reason_to_drop
+from services.processor.pointcloud.instants import file_date, gps_time_is_standard
 from services.processor.pointcloud.products.kind import Cloud
-from services.processor.pointcloud.source import Source
 from shared.preflight import Oddity
 
-_READ_BYTES = 1 << 20
-_LIBRARIES = ("lazrs", "laszip", "numpy", "pyproj", "pillow")
+_LIBRARIES = ("lazrs", "laszip", "numpy", "pyproj", "rasterio", "scipy", "contourpy", "pillow")
+_UNTIMED = frozenset({0, 2})
+_NO_COUNTS = np.zeros(256, np.int64)
+
+DONE = {
+    "bounds_wrong": "The product's header has the bounds of its points.",
+    "bounds_zero": "The product's header has the bounds of its points.",
+    "chunk_size_unusual": "The product has a chunk for each node, none of them large.",
+    "chunk_table_incomplete": "The product has a complete table of chunks.",
+    "copc_by_name_only": "The product is a COPC.",
+    "copc_hierarchy_damaged": "The product has an octree of its own.",
+    "copc_malformed": "The product is a COPC.",
+    "extra_bytes_duplicate_name": "All but the first of the dimensions got a number to their name.",
+    "header_size_unusual": "The product's header has the size that LAS 1.4 says.",
+    "laszip_vlr_stray": "The product is compressed, and says how.",
+    "laz_item_version_4": "The product is compressed in the way that every reader knows.",
+    "legacy_count_mismatch": "The product counts its points in the 64-bit field alone.",
+    "legacy_count_missing": "The product counts its points in the 64-bit field alone.",
+    "point_format_newer_than_version": "The product is LAS 1.4, which has its point format.",
+    "returns_in_header_wrong": "The product's header counts the returns of its points.",
+    "trailing_bytes": "They are not in the product.",
+    "wkt_bit_missing": "The product's header says WKT.",
+}
+"""Oddities of the source that the product does not have, and what it has instead."""
+
+_FOUND = {
+    "wkt_vlr": "A WKT record of the source says it.",
+    "wkt_evlr": "A WKT record behind the points of the source says it.",
+    "geotiff": "The GeoTIFF keys of the source say it; the product says it as WKT.",
+    "parameter": "The caller gave it with the parameter `crs`.",
+    "none": "The source does not say it, and the caller has given none.",
+}
+
+
+@dataclass(frozen=True)
+class Account:
+    """What is known of the work besides the cloud itself.
+
+    Attributes:
+        source_name: the name of the source as people know it.
+        parameters: what the caller asked for.
+        oddities: what is worth a sentence.
+        left_out: why products that were asked for were not made.
+        cpu_seconds: what each product took.
+        details: what products say of how they were made.
+    """
+
+    source_name: str | None
+    parameters: Mapping[str, Any]
+    oddities: list[Oddity]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def certify(
     cloud: Cloud,
-    products: dict[str, Path],
-    products_left_out: dict[str, str],
-    oddities: Sequence[Oddity],
-) -> dict[str, Any]:
-    """The content of certificate.json, except what is known only when all is done.
+    account: Account,
+    source_file: FileFacts,
+    products: Mapping[str, Product],
+    effort: Effort,
+) -> Certificate:
+    """The certificate of a milled cloud.
 
     Args:
         cloud: what was milled.
-        products: the files that were made.
-        products_left_out: why others that were asked for were not.
-        oddities: what is worth a sentence.
+        account: what else is known of the work.
+        source_file: size and checksums of the source.
+        products: the files that were made, but for the certificate itself.
+        effort: what the work took.
     """
-    source, crs, milled = cloud.source, cloud.crs, cloud.milled
-    product = milled.product
-    bounds = {"min": product.mins, "max": product.maxs}
-    return {
-        "source": {
-            **checksums(source.path),
-            "version": ".".join(map(str, source.version)),
-            "point_format": source.point_format,
-            "record_length": source.record_length,
-            "points": source.point_count,
-            "bounds_in_header": {"min": _finite(source.mins), "max": _finite(source.maxs)},
-            "classes": _classes(milled.source_classes),
-            "decoder": milled.reading.decoder,
-        },
-        "copc": {
-            "version": "1.4",
-            "point_format": product.point_format,
-            "record_length": product.record_length,
-            "points": product.points,
-            "bounds": bounds if product.points else None,
-            "classes": _classes(
-                milled.tally.counted.get("classification", np.zeros(256, np.int64))
-            ),
-            "nodes": milled.nodes,
-        },
-        "products": {name: checksums(path) for name, path in products.items()},
-        "products_left_out": products_left_out,
-        "crs": describe_crs(crs),
-        "changed": _changes(source),
-        "records": [
-            {
-                "user_id": record.user_id,
-                "record_id": record.record_id,
-                "bytes": record.length,
-                "kept": (reason := reason_to_drop(source, record, crs)) is None,
-                "reason": reason,
-            }
-            for record in source.carried
+    return Certificate(
+        source=_source(cloud, source_file),
+        copc=_copc(cloud),
+        agreement=_agreement(cloud),
+        crs=_crs(cloud.crs),
+        conversion=_conversion(cloud),
+        records=_records(cloud),
+        repairs=[
+            Repair(code=oddity.code, message=oddity.message, done=DONE[oddity.code])
+            for oddity in account.oddities
+            if oddity.code in DONE
         ],
-        "oddities": [{"code": oddity.code, "message": oddity.message} for oddity in oddities],
-        "software": {
-            "python": platform.python_version(),
-            "proj": pyproj.proj_version_str,
-            **{name: version(name) for name in _LIBRARIES},
-        },
-    }
+        warnings=_notes(oddity for oddity in account.oddities if oddity.code not in DONE),
+        products=dict(products),
+        products_left_out=dict(account.left_out),
+        details=dict(account.details),
+        parameters=dict(account.parameters),
+        effort=effort,
+        software=_software(),
+    )
 
 
-def _changes(source: Source) -> list[str]:
-    changes = describe_conversion(source.point_format)
+def _source(cloud: Cloud, file: FileFacts) -> SourceFacts:
+    source = cloud.source
+    timed = source.point_format not in _UNTIMED
+    created = file_date(source)
+    return SourceFacts(
+        **file.model_dump(),
+        format="LAZ" if source.compressed else "LAS",
+        version=".".join(map(str, source.version)),
+        point_format=source.point_format,
+        record_length=source.record_length,
+        extra_bytes=source.extra_bytes,
+        points=source.point_count,
+        classes=_classes(cloud.milled.source_classes),
+        bounds_in_header=Box(min=_corner(source.mins), max=_corner(source.maxs)),
+        bounds=_bounds(cloud),
+        gps_time=("adjusted_standard" if gps_time_is_standard(source) else "seconds_of_week")
+        if timed
+        else None,
+        system=source.system_id.split(b"\0")[0].decode("latin-1").strip(),
+        software=source.software.strip(),
+        created=created.isoformat() if created else None,
+        decoder=cloud.milled.reading.decoder,
+    )
+
+
+def _copc(cloud: Cloud) -> CopcFacts:
+    milled, product = cloud.milled, cloud.milled.product
+    return CopcFacts(
+        version="1.4",
+        point_format=product.point_format,
+        record_length=product.record_length,
+        points=product.points,
+        classes=_classes(_classes_out(cloud)),
+        bounds=_bounds(cloud),
+        nodes=milled.nodes,
+        depth=milled.depth,
+    )
+
+
+def _classes_out(cloud: Cloud) -> NDArray[np.int64]:
+    return cloud.milled.tally.counted.get("classification", _NO_COUNTS)
+
+
+def _agreement(cloud: Cloud) -> Agreement:
+    source, product = cloud.source, cloud.milled.product
+    points = source.point_count == product.points
+    classes = bool(np.array_equal(cloud.milled.source_classes, _classes_out(cloud)))
+    if not points:
+        statement = f"{source.point_count} points went in and {product.points} came out."
+    elif not source.point_count:
+        statement = "The source has no points, and neither has the COPC file."
+    else:
+        count = f"All {source.point_count} points" if source.point_count > 1 else "The one point"
+        verb = "are" if source.point_count > 1 else "is"
+        each = "so many of each class as went in" if classes else "but not so many of each class"
+        statement = f"{count} of the source {verb} in the COPC file, {each}."
+    return Agreement(
+        points=points, classes=classes, bounds=_bounds_hold(cloud), statement=statement
+    )
+
+
+def _bounds_hold(cloud: Cloud) -> bool:
+    """Whether the header's bounds are those of the points, up to a unit of the coordinates."""
+    source, product = cloud.source, cloud.milled.product
+    if not product.points:
+        return True
+    stated, true = [*source.mins, *source.maxs], [*product.mins, *product.maxs]
+    units = [abs(scale) for scale in source.scales] * 2
+    return all(
+        abs(said - found) <= unit for said, found, unit in zip(stated, true, units, strict=True)
+    )
+
+
+def _crs(crs: CloudCrs) -> CrsFacts:
+    return CrsFacts(**describe_crs(crs), statement=_FOUND[crs.found], missing=_notes(_missing(crs)))
+
+
+def _missing(crs: CloudCrs) -> Iterable[Oddity]:
+    """What nobody has said about where the points are."""
+    if crs.wkt is None:
+        yield Oddity(
+            "crs",
+            "Nothing says where on earth the points are; give the coordinate system with the "
+            "parameter `crs`, for example `crs=EPSG:25832`.",
+        )
+        return
+    if crs.name is None:
+        yield Oddity(
+            "crs_meaning",
+            "The WKT of the source is kept as it is, but cannot be understood; give the coordinate "
+            "system with the parameter `crs`.",
+        )
+        return
+    if crs.epsg is None:
+        yield Oddity(
+            "epsg_code",
+            "No EPSG code means this coordinate system; it has to be read from the WKT.",
+        )
+    if crs.vertical_unit is None:
+        yield Oddity(
+            "vertical_datum",
+            "Nothing says what the heights refer to; give a compound system with the parameter "
+            "`crs`, for example `crs=EPSG:25832+7837`.",
+        )
+
+
+def _conversion(cloud: Cloud) -> Conversion:
+    source = cloud.source
+    changed = describe_conversion(source.point_format)
     extra = read_extra_bytes(source)
     for name in extra.tuples:
-        changes.append(
+        changed.append(
             f"The members of the extra dimension {name!r} became dimensions of their own."
         )
     for name in extra.duplicates:
-        changes.append(f"All but the first extra dimension called {name!r} got a number.")
-    return changes
+        changed.append(f"All but the first extra dimension called {name!r} got a number.")
+    return Conversion(
+        source_point_format=source.point_format,
+        product_point_format=cloud.milled.product.point_format,
+        changed=changed,
+    )
 
 
-def checksums(path: Path) -> dict[str, Any]:
-    """Size and checksums of a file."""
-    sha256 = hashlib.sha256()
-    crc32c: Any = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
-    with path.open("rb") as file:
-        while piece := file.read(_READ_BYTES):
-            sha256.update(piece)
-            crc32c.update(piece)
-    return {
-        "bytes": path.stat().st_size,
-        "sha256": sha256.hexdigest(),
-        "crc32c": crc32c.digest().hex(),
-    }
+def _records(cloud: Cloud) -> list[Record]:
+    source = cloud.source
+    reasons = [reason_to_drop(source, record, cloud.crs) for record in source.carried]
+    return [
+        Record(
+            user_id=record.user_id,
+            record_id=record.record_id,
+            bytes=record.length,
+            extended=record.extended,
+            kept=reason is None,
+            reason=reason,
+        )
+        for record, reason in zip(source.carried, reasons, strict=True)
+    ]
+
+
+def _notes(oddities: Iterable[Oddity]) -> list[Note]:
+    return [Note(code=oddity.code, message=oddity.message) for oddity in oddities]
+
+
+def _software() -> dict[str, str]:
+    found = {"pointmill": pointmill_version(), "python": platform.python_version()}
+    return found | {"proj": pyproj.proj_version_str} | {name: version(name) for name in _LIBRARIES}
+
+
+def pointmill_version() -> str:
+    """The version that is installed; `0` for a bare copy of the sources."""
+    try:
+        return version("pointmill")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _bounds(cloud: Cloud) -> Box | None:
+    product = cloud.milled.product
+    return Box(min=product.mins, max=product.maxs) if product.points else None
 
 
 def _classes(counts: NDArray[np.int64]) -> dict[str, int]:
     return {str(number): int(counts[number]) for number in np.flatnonzero(counts).tolist()}
 
 
-def _finite(values: Sequence[float]) -> list[float | None]:
+def _corner(values: tuple[float, float, float]) -> Corner:
     """JSON has no NaN; a header may."""
-    return [value if np.isfinite(value) else None for value in values]
+    x, y, z = (value if np.isfinite(value) else None for value in values)
+    return x, y, z

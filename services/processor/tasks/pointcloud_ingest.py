@@ -1,6 +1,5 @@
 """Turn an uploaded LAS or LAZ file into a streamable cloud, with a picture, facts and proof."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from services.processor.pointcloud.certificate import certify
+from services.processor.pointcloud.certificate import Account
 from services.processor.pointcloud.crs import CloudCrs, find_crs
 from services.processor.pointcloud.forecast import forecast_end, forecast_products
 from services.processor.pointcloud.meter import Meter
@@ -19,6 +18,8 @@ from services.processor.pointcloud.order import Order
 from services.processor.pointcloud.products.catalogue import DEFAULT, NAMES, load_products
 from services.processor.pointcloud.products.info import describe_density
 from services.processor.pointcloud.products.kind import Cloud, NotApplicable, ProductKind, Settings
+from services.processor.pointcloud.proof import Made, write_proof
+from services.processor.pointcloud.salvage import salvage
 from services.processor.pointcloud.source import read_source
 from services.processor.task import Outcome, Product, Task, Work
 from shared.errors import TaskFailed
@@ -60,6 +61,11 @@ class Params(BaseModel):
     )
     preview_size: int = Field(
         default=1024, ge=64, le=4096, description="Pixels along the longer side of the preview."
+    )
+    salvage: bool = Field(
+        default=False,
+        description="Whether to keep what can still be read of a damaged file; the certificate "
+        "says what was lost.",
     )
 
 
@@ -110,8 +116,12 @@ def run(params: Params, work: Work) -> Outcome:
         )
     meter = Meter(work.progress)
     meter.stage("inspect", 1, "Inspecting the file")
-    seen = inspect(work.source)
-    source = read_source(work.source)
+    if params.salvage:
+        salvaged = salvage(work.source, work.scratch, work.memory_bytes, meter)
+        seen, source = salvaged.seen, salvaged.source
+    else:
+        salvaged = None
+        seen, source = inspect(work.source), read_source(work.source)
     crs = find_crs(source, params.crs)
     kinds = load_products(DEFAULT if params.products is None else params.products)
     order = Order(
@@ -129,6 +139,8 @@ def run(params: Params, work: Work) -> Outcome:
     meter.expect(forecast_end(source, costs))
     milled = mill(order, meter)
     oddities = _merged(seen.warnings, find_oddities(source, crs, milled), crs)
+    if salvaged is not None:
+        oddities = [*salvaged.oddities(), *oddities]
     if (work.source_name or "").lower().endswith(".copc.laz") and not seen.copc:
         note = "The file's name says COPC, but there is none in it; it was read as plain LAZ."
         oddities.append(Oddity("copc_by_name_only", note))
@@ -136,20 +148,17 @@ def run(params: Params, work: Work) -> Outcome:
     cloud = Cloud(source, crs, milled, order.copc, work.scratch, settings)
     written = _write_products(kinds, cloud, work.out, meter, costs)
     products = [Product("copc", order.copc, "application/vnd.laszip+copc"), *written.products]
-    meter.stage("certify", 1, "Taking checksums")
-    paths = {product.name: product.path for product in products}
-    certificate = certify(cloud, paths, written.left_out, oddities)
-    meter.finish()
-    certificate["parameters"] = params.model_dump()
-    certificate["effort"] = {
-        "seconds": meter.seconds,
-        "cpu_seconds_by_product": written.cpu_seconds,
-        "processes": milled.processes,
-        "memory_bytes_at_most": milled.peak_bytes,
-    }
-    path = work.out / "certificate.json"
-    path.write_text(json.dumps(certificate, indent=1, allow_nan=False) + "\n")
-    products.append(Product("certificate", path, "application/json"))
+    account = Account(
+        source_name=work.source_name,
+        parameters=params.model_dump(mode="json"),
+        oddities=oddities,
+        left_out=written.left_out,
+        cpu_seconds=written.cpu_seconds,
+        details={"salvage": salvaged.describe()} if salvaged else {},
+    )
+    made = {product.name: Made(product.path, product.media_type) for product in products}
+    for name, one in write_proof(cloud, made, account, work.out, meter).items():
+        products.append(Product(name, one.path, one.media_type))
     return Outcome(_result(cloud, oddities), tuple(products))
 
 
@@ -208,7 +217,8 @@ def _result(cloud: Cloud, oddities: list[Oddity]) -> Result:
 def _merged(first: tuple[Oddity, ...], second: list[Oddity], crs: CloudCrs) -> list[Oddity]:
     """Both lists; a code that stands in the first is not repeated."""
     # What the header says about its coordinate system no longer matters if the caller chose one.
-    settled = {"no_crs", "crs_without_epsg"} if crs.found == "parameter" else set()
+    about_crs = {"no_crs", "crs_without_epsg", "crs_contradicts_bounds"}
+    settled = about_crs if crs.found == "parameter" else set()
     kept = [oddity for oddity in first if oddity.code not in settled]
     known = {oddity.code for oddity in kept}
     return [*kept, *(oddity for oddity in second if oddity.code not in known)]

@@ -63,7 +63,7 @@ def test_a_file_becomes_four_products_that_agree_with_each_other(tmp_path: Path)
     assert info["flags"]["overlap"] == certificate["copc"]["classes"]["12"]
     assert info["crs"]["epsg"] == 25832
     assert outcome.result.model_dump()["points"] == 3000
-    assert {oddity["code"] for oddity in certificate["oddities"]} >= {"crs_overridden"}
+    assert {note["code"] for note in certificate["warnings"]} >= {"crs_overridden"}
 
 
 def test_only_the_products_asked_for_are_made(tmp_path: Path) -> None:

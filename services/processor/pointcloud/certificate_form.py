@@ -1,0 +1,176 @@
+"""The shape of certificate.json. Its JSON Schema stands beside this module and is generated from it.
+
+A field that is added makes the version 1.1, one that is renamed, removed or changed in meaning 2.0.
+All but `effort` and `software` is the same for the same source and parameters.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=0)]
+ByClass = Annotated[dict[str, Count], Field(description="Number of points by class number.")]
+Corner = tuple[float | None, float | None, float | None]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Box(_Part):
+    """Least and largest x, y and z; null where the header has no number."""
+
+    min: Corner
+    max: Corner
+
+
+class FileFacts(_Part):
+    """A file and its checksums."""
+
+    bytes: Count
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    crc32c: str = Field(pattern="^[0-9a-f]{8}$")
+
+
+class Product(FileFacts):
+    """A file that was made."""
+
+    file: str
+    media_type: str
+
+
+class SourceFacts(FileFacts):
+    """The file that went in, as its header says and as its points are."""
+
+    format: Literal["LAS", "LAZ"]
+    version: str
+    point_format: int
+    record_length: int
+    extra_bytes: Count = Field(description="Bytes of a record beyond those of its point format.")
+    points: Count
+    classes: ByClass = Field(description="As the points were decoded.")
+    bounds_in_header: Box
+    bounds: Box | None = Field(description="Those of the points; null for an empty cloud.")
+    gps_time: Literal["adjusted_standard", "seconds_of_week"] | None = Field(
+        description="What the GPS times count, as the header says; null where points have none."
+    )
+    system: str
+    software: str
+    created: str | None = Field(description="The date in the header.")
+    decoder: Literal["plain", "lazrs", "laszip"] = Field(description="What read the points.")
+
+
+class CopcFacts(_Part):
+    """The cloud that came out."""
+
+    version: str
+    point_format: int
+    record_length: int
+    points: Count
+    classes: ByClass = Field(description="Counted as the nodes were written.")
+    bounds: Box | None
+    nodes: Count
+    depth: Count = Field(description="The level of the finest nodes; the root is level 0.")
+
+
+class Agreement(_Part):
+    """Whether what came out is what went in."""
+
+    points: bool = Field(description="As many points came out as went in.")
+    classes: bool = Field(description="So many of each class, too.")
+    bounds: bool = Field(description="The source's header has the bounds of its points.")
+    statement: str
+
+
+class Note(_Part):
+    """Something worth knowing; programs decide by the code."""
+
+    code: str
+    message: str
+
+
+class Repair(Note):
+    """Something the source does wrong and the product does right."""
+
+    done: str
+
+
+class CrsFacts(_Part):
+    """The coordinate system, who says so, and what nobody has said."""
+
+    found: Literal["wkt_vlr", "wkt_evlr", "geotiff", "parameter", "none"]
+    statement: str
+    name: str | None
+    epsg: int | None
+    vertical_epsg: int | None
+    wkt: str | None
+    proj4: str | None
+    unit: str | None
+    vertical_unit: str | None
+    geographic: bool
+    missing: list[Note]
+
+
+class Conversion(_Part):
+    """What the change of the point format did to the records."""
+
+    source_point_format: int
+    product_point_format: int
+    changed: list[str]
+
+
+class Record(_Part):
+    """A variable length record of the source and what became of it."""
+
+    user_id: str
+    record_id: int
+    bytes: Count
+    extended: bool
+    kept: bool
+    reason: str | None = Field(description="Why it was not kept.")
+
+
+class Stage(_Part):
+    """What a stage of the work took."""
+
+    stage: str
+    seconds: float
+    peak_memory_bytes: int | None = Field(
+        description="The sum, over the processes at work in this stage, of the most resident memory "
+        "that each has held since it began: at least what all held at any moment of the stage. "
+        "Null where it was not measured."
+    )
+
+
+class Effort(_Part):
+    """What the work took; it differs from one run to the next."""
+
+    seconds: float
+    stages: list[Stage]
+    cpu_seconds_by_product: dict[str, float]
+    processes: int
+    peak_memory_bytes: int = Field(description="The largest of those of the stages.")
+
+
+class Certificate(_Part):
+    """What went in, what came out, and everything that was changed on the way."""
+
+    model_config = ConfigDict(title="Pointmill certificate")
+
+    version: Literal["1.0"] = "1.0"
+    source: SourceFacts
+    copc: CopcFacts
+    agreement: Agreement
+    crs: CrsFacts
+    conversion: Conversion
+    records: list[Record]
+    repairs: list[Repair]
+    warnings: list[Note]
+    products: dict[str, Product]
+    products_left_out: dict[str, str] = Field(description="Why products asked for were not made.")
+    details: dict[str, Any] = Field(
+        description="What a salvage and the products say of how they went; their own shape each."
+    )
+    parameters: dict[str, Any]
+    effort: Effort
+    software: dict[str, str] = Field(description="Name and version.")
