@@ -42,3 +42,13 @@ def lengths_of(crs: CloudCrs) -> Lengths:
     unit = "metre" if crs.geographic else crs.unit or "metre"
     note = f"The unit of the heights is not stated; it is taken for {unit}."
     return Lengths(across, across, not geocentric, (note,))
+
+
+def length_unit(crs: CloudCrs) -> str | None:
+    """What lengths on the ground are told in: metres where coordinates are degrees, or their unit."""
+    return "metre" if crs.geographic else crs.unit
+
+
+def height_unit(crs: CloudCrs) -> str | None:
+    """What heights are told in: the unit of the vertical system, or else that of the ground."""
+    return crs.vertical_unit or length_unit(crs)

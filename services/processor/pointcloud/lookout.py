@@ -9,6 +9,7 @@ import numpy as np
 from services.processor.pointcloud.crew import Crew
 from services.processor.pointcloud.crs import CloudCrs
 from services.processor.pointcloud.frame import frame_of
+from services.processor.pointcloud.lengths import lengths_of
 from services.processor.pointcloud.observation import Scope, together
 from services.processor.pointcloud.order import Need, Order
 from services.processor.pointcloud.plan import Plan
@@ -17,7 +18,6 @@ from services.processor.pointcloud.records import Records
 from services.processor.pointcloud.spill import Cell, Piece
 from services.processor.pointcloud.spots import TYPES, GroundFound, Layer, View, colours_of
 from services.processor.pointcloud.surface import Surface
-from services.processor.pointcloud.units import height_unit, length_unit, metres
 
 _LAYERS: dict[Need, tuple[Layer, ...]] = {
     "surface": ("top", "shade"),
@@ -48,23 +48,23 @@ def find_ground(
     # The filter needs a library that takes long to load; most clouds have their ground classified.
     from services.processor.pointcloud.ground import ground_between  # noqa: PLC0415 - as said
 
-    if scope.view is None:
+    lengths = lengths_of(crs)
+    if scope.view is None or not lengths.upright:
         return scope
     view = replace(scope.view, name="survey", layers=("count", "lowest"))
     survey = Scope(scope.ranges, False, view)
     crew.all("observe", plan, survey)
     for _ in crew.each("survey", [(cell,) for cell in cells]):
         pass
-    seen = together(survey, (harvest.seen for harvest in crew.all("harvest")))
+    seen = together(survey, crew.all("harvest"))
     surface = lay_surface(crew, view, seen.strips, plan.scratch)
     if surface is None:
         return scope
-    across, up = metres(length_unit(crs)), metres(height_unit(crs))
-    lowest = surface.heights("lowest") * np.float32(up)
-    found = ground_between(lowest, view.frame.cell * across)
+    lowest = surface.heights("lowest") * np.float32(lengths.up)
+    found = ground_between(lowest, view.frame.cell * lengths.across)
     paths = plan.scratch / "ground-least", plan.scratch / "ground-greatest"
     for path, heights in zip(paths, found, strict=True):
-        (heights / np.float32(up)).astype("<f4").tofile(path)
+        (heights / np.float32(lengths.up)).astype("<f4").tofile(path)
     return replace(scope, view=replace(scope.view, ground=GroundFound(*paths)))
 
 
