@@ -61,8 +61,9 @@ bench-engine: venv ## Measure the engine on made-up clouds: speed, floor, memory
 bench-engine-large: venv ## Mill 100 M points: as much memory as for 10 M, and less than the cloud takes
 	@$(BIN)/python -m tests.bench.engine --large
 
-contracts: up ## Write the generated contracts anew: schema.sql, message schemas, broker definitions
+contracts: up ## Write the generated contracts anew: schema.sql, schemas of messages and certificate, broker definitions
 	@$(BIN)/python -m shared.messages.publish
+	@$(BIN)/python -m services.processor.pointcloud.certificate_form
 	@$(BIN)/python -m shared.topology definitions > deploy/rabbitmq/definitions.json
 	@source .local/env && $(BIN)/python -m sql.schema
 

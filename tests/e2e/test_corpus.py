@@ -1,6 +1,7 @@
 """Every real file through the running system: it ends as it must, nothing is lost, all is said."""
 
 import asyncio
+import hashlib
 import json
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ import laspy
 import numpy as np
 import pytest
 
+from services.processor.pointcloud.certificate_form import Certificate
 from tests.e2e.uploading import Ended, Upload, fetch, node, send_all, two_slots
 from tests.fixtures.broker import Broker
 from tests.fixtures.corpus import UNUSABLE, CorpusFile, corpus_or_skip
@@ -113,7 +115,8 @@ class Verdict:
 
     @property
     def oddities(self) -> list[str]:
-        return [oddity["code"] for oddity in self.certificate.get("oddities", [])]
+        noted = self.certificate["warnings"] + self.certificate["repairs"]
+        return sorted(note["code"] for note in noted)
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +208,24 @@ async def test_what_is_odd_about_a_file_is_named_in_its_certificate_and_its_resu
         for note in file.notes:
             if not codes_for(file, note) & said:
                 wrong[file.name] = f"{note!r} is not among {verdict.oddities}"
-        if verdict.oddities != [one["code"] for one in verdict.ended.result["warnings"]]:
-            wrong[file.name] = "the result's warnings are not the certificate's oddities"
+        if verdict.oddities != sorted(one["code"] for one in verdict.ended.result["warnings"]):
+            wrong[file.name] = "the result's warnings are not those of the certificate"
+    expect_none(wrong)
+
+
+async def test_a_certificate_says_that_all_went_from_the_source_into_the_product(
+    verdicts: dict[str, Verdict],
+) -> None:
+    wrong = {}
+    for file, verdict in milled(verdicts):
+        certificate = Certificate.model_validate(verdict.certificate)
+        source, agreement = certificate.source, certificate.agreement
+        if not (agreement.points and agreement.classes):
+            wrong[file.name] = agreement.statement
+        elif source.sha256 != hashlib.sha256(file.path.read_bytes()).hexdigest():
+            wrong[file.name] = "the source's checksum is another file's"
+        elif certificate.copc.points != file.points:
+            wrong[file.name] = f"{certificate.copc.points} points, {file.points} expected"
     expect_none(wrong)
 
 
@@ -290,7 +309,7 @@ def table_of(verdicts: dict[str, Verdict]) -> str:
         verdict = verdicts[file.name]
         ended = verdict.ended
         points = ended.result["points"] if ended.error is None else ""
-        said = ended.code or ", ".join(verdict.oddities)
+        said = ended.code or (", ".join(verdict.oddities) if verdict.certificate else "")
         lines.append(
             f"{file.name[:72]:72} {file.kind:8} {ended.state:9} {points:>7} "
             f"{ended.seconds:5.2f}  {said}"

@@ -62,7 +62,7 @@ DONE = {
 _FOUND = {
     "wkt_vlr": "A WKT record of the source says it.",
     "wkt_evlr": "A WKT record behind the points of the source says it.",
-    "geotiff": "The GeoTIFF keys of the source say it; the product says it as WKT.",
+    "geotiff": "The GeoTIFF keys of the source name it; the product says it as WKT.",
     "parameter": "The caller gave it with the parameter `crs`.",
     "none": "The source does not say it, and the caller has given none.",
 }
@@ -181,7 +181,7 @@ def _agreement(cloud: Cloud) -> Agreement:
     else:
         count = f"All {source.point_count} points" if source.point_count > 1 else "The one point"
         verb = "are" if source.point_count > 1 else "is"
-        each = "so many of each class as went in" if classes else "but not so many of each class"
+        each = "as many of each class as there" if classes else "but the numbers by class differ"
         statement = f"{count} of the source {verb} in the COPC file, {each}."
     return Agreement(
         points=points, classes=classes, bounds=_bounds_hold(cloud), statement=statement
@@ -235,7 +235,7 @@ def _missing(crs: CloudCrs) -> Iterable[Oddity]:
 
 def _conversion(cloud: Cloud) -> Conversion:
     source = cloud.source
-    changed = describe_conversion(source.point_format)
+    changed = describe_conversion(source.point_format, int(cloud.milled.source_classes[12]))
     extra = read_extra_bytes(source)
     for name in extra.tuples:
         changed.append(

@@ -1,12 +1,17 @@
-"""The shape of certificate.json. Its JSON Schema stands beside this module and is generated from it.
+"""The shape of certificate.json. Its JSON Schema stands beside this module and is generated from it:
+`python -m services.processor.pointcloud.certificate_form` writes it.
 
 A field that is added makes the version 1.1, one that is renamed, removed or changed in meaning 2.0.
 All but `effort` and `software` is the same for the same source and parameters.
 """
 
+import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = Path(__file__).with_name("certificate.schema.json")
 
 Count = Annotated[int, Field(ge=0)]
 ByClass = Annotated[dict[str, Count], Field(description="Number of points by class number.")]
@@ -77,7 +82,7 @@ class Agreement(_Part):
     """Whether what came out is what went in."""
 
     points: bool = Field(description="As many points came out as went in.")
-    classes: bool = Field(description="So many of each class, too.")
+    classes: bool = Field(description="As many of each class, too.")
     bounds: bool = Field(description="The source's header has the bounds of its points.")
     statement: str
 
@@ -174,3 +179,17 @@ class Certificate(_Part):
     parameters: dict[str, Any]
     effort: Effort
     software: dict[str, str] = Field(description="Name and version.")
+
+
+def schema() -> str:
+    """The JSON Schema (2020-12) of a certificate, as it stands in `SCHEMA`."""
+    stated = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:pointmill:certificate:1",
+        **Certificate.model_json_schema(mode="serialization"),
+    }
+    return json.dumps(stated, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(schema())

@@ -27,17 +27,21 @@ def target_format(point_format: int) -> int:
     return _TARGETS[point_format]
 
 
-def describe_conversion(point_format: int) -> list[str]:
-    """What `convert` changes in records of this format, one sentence each."""
+def describe_conversion(point_format: int, overlapping: int = 0) -> list[str]:
+    """What `convert` changes in records of this format, one sentence each.
+
+    `overlapping` is how many of them are of class 12.
+    """
     target = target_format(point_format)
     if target == point_format:
         return []
     sentences = [f"Point format {point_format} became {target}."]
     if point_format < 6:
-        sentences += [
-            "Scan angle ranks (degrees) became scan angles (0.006 degrees), rounded.",
-            "Points of class 12 got the overlap flag and kept their class number.",
-        ]
+        sentences.append("Scan angle ranks (degrees) became scan angles (0.006 degrees), rounded.")
+    if point_format < 6 and overlapping:
+        sentences.append(
+            f"The points of class 12, {overlapping}, got the overlap flag and kept their class number."
+        )
     if point_format in (0, 2):
         sentences.append("The source has no GPS time; it is 0 in the product.")
     if point_format in WAVEFORM_FORMATS:

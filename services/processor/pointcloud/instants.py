@@ -22,6 +22,9 @@ _LEAP_DAYS = (
 )  # fmt: skip
 """Years and months before whose first day a second was put in (IERS Bulletin C, up to number 72)."""
 
+_WEEK = 604_800.0
+"""Times within it are seconds of a week, said to be standard ones: a week of 2011 hardly was meant."""
+
 _EARLIEST, _LATEST = datetime(1985, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 """No lidar is older; a time outside is one of another kind, said to be a standard one."""
 
@@ -36,7 +39,8 @@ def file_date(source: Source) -> date | None:
     year, day = source.creation_year, source.creation_day
     if not (1970 <= year <= 2100 and 1 <= day <= 366):
         return None
-    return date(year, 1, 1) + timedelta(days=day - 1)
+    found = date(year, 1, 1) + timedelta(days=day - 1)
+    return found if found.year == year else None
 
 
 def captured(source: Source, ranges: Ranges) -> tuple[datetime, datetime] | None:
@@ -44,7 +48,7 @@ def captured(source: Source, ranges: Ranges) -> tuple[datetime, datetime] | None
     if source.point_format in _UNTIMED or not gps_time_is_standard(source):
         return None
     low, high = ranges.by_name.get("gps_time", (math.nan, math.nan))
-    if not (math.isfinite(low) and math.isfinite(high)):
+    if not (math.isfinite(low) and math.isfinite(high)) or 0 <= low <= high <= _WEEK:
         return None
     try:
         first, last = _utc(low), _utc(high)

@@ -105,7 +105,7 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         reading.starts,
         parts=max(size, 1) * _PARTS_PER_PROCESS,
     )
-    held = {}
+    held = {"inspect": most_held()}
     with _crew(plan, meter, size) as crew:
         distributed = _distribute(crew, plan, parts, meter)
         plan, distributed = _settle_cube(crew, plan, parts, meter, distributed)
