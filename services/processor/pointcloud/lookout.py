@@ -1,4 +1,4 @@
-"""What to look at while the points pass: the grid, what it remembers, and where the ground lies."""
+"""What to look at while the points pass: the grid, and what it remembers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,16 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from services.processor.pointcloud.crew import Crew
-from services.processor.pointcloud.crs import CloudCrs
 from services.processor.pointcloud.frame import frame_of
-from services.processor.pointcloud.lengths import lengths_of
-from services.processor.pointcloud.observation import Scope, together
+from services.processor.pointcloud.observation import Scope
 from services.processor.pointcloud.order import Need, Order
-from services.processor.pointcloud.plan import Plan
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records
-from services.processor.pointcloud.spill import Cell, Piece
-from services.processor.pointcloud.spots import TYPES, GroundFound, Layer, View, colours_of
+from services.processor.pointcloud.spill import Piece
+from services.processor.pointcloud.spots import TYPES, Layer, View, colours_of
 from services.processor.pointcloud.surface import Surface
 
 _LAYERS: dict[Need, tuple[Layer, ...]] = {
@@ -38,42 +35,18 @@ def scope_of(order: Order, ranges: Ranges, sample: Records) -> Scope:
     return Scope(ranges, "statistics" in order.needs, view)
 
 
-def find_ground(
-    crew: Crew, plan: Plan, scope: Scope, cells: Sequence[Cell], crs: CloudCrs
-) -> Scope:
-    """The scope, knowing which points are ground: a filter says so from the lowest heights.
-
-    It takes another look at all points, before they are built. Heights are thought of in metres.
-    """
-    # The filter needs a library that takes long to load; most clouds have their ground classified.
-    from services.processor.pointcloud.ground import ground_between  # noqa: PLC0415 - as said
-
-    lengths = lengths_of(crs)
-    if scope.view is None or not lengths.upright:
+def without_ground(scope: Scope) -> Scope:
+    """The same, but nothing about the ground."""
+    if scope.view is None:
         return scope
-    view = replace(scope.view, name="survey", layers=("count", "lowest"))
-    survey = Scope(scope.ranges, False, view)
-    crew.all("observe", plan, survey)
-    for _ in crew.each("survey", [(cell,) for cell in cells]):
-        pass
-    seen = together(survey, crew.all("harvest"))
-    surface = lay_surface(crew, view, seen.strips, plan.scratch)
-    if surface is None:
-        return scope
-    lowest = surface.heights("lowest") * np.float32(lengths.up)
-    found = ground_between(lowest, view.frame.cell * lengths.across)
-    paths = plan.scratch / "ground-least", plan.scratch / "ground-greatest"
-    for path, heights in zip(paths, found, strict=True):
-        (heights / np.float32(lengths.up)).astype("<f4").tofile(path)
-    return replace(scope, view=replace(scope.view, ground=GroundFound(*paths)))
+    layers = tuple(layer for layer in scope.view.layers if layer not in _LAYERS["ground"])
+    return replace(scope, view=replace(scope.view, layers=layers))
 
 
 def lay_surface(
-    crew: Crew, view: View | None, strips: Mapping[int, Sequence[Piece]], folder: Path
-) -> Surface | None:
+    crew: Crew, view: View, strips: Mapping[int, Sequence[Piece]], folder: Path
+) -> Surface:
     """Have what was seen laid together, strip by strip."""
-    if view is None:
-        return None
     frame = view.frame
     for layer in view.layers:
         with view.file(folder, layer).open("wb") as file:

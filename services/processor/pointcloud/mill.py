@@ -19,8 +19,9 @@ from services.processor.pointcloud.decoder import Reading, by_laszip, choose_rea
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.failures import points_missing, scratch_full
 from services.processor.pointcloud.forecast import forecast_mill
+from services.processor.pointcloud.ground_search import find_ground, wants_search
 from services.processor.pointcloud.inheritance import carried_records
-from services.processor.pointcloud.lookout import find_ground, lay_surface, scope_of
+from services.processor.pointcloud.lookout import lay_surface, scope_of
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.miller import Built, most_held
 from services.processor.pointcloud.morton import Key
@@ -38,7 +39,6 @@ from shared.errors import TaskFailed
 _ALONE_POINTS = 1_000_000
 _PARTS_PER_PROCESS = 4
 _MEMBER_BYTES = 400 << 20
-_GROUND, _ENOUGH_GROUND = 2, 0.01
 _UNREADABLE = frozenset({"laz_damaged", "decoder_crashed"})
 
 
@@ -50,6 +50,7 @@ class Milled:
         reading: how the source was read.
         source_classes: points by class as they were decoded.
         tally, surface: what was counted and seen as the product was built.
+        reclassified: how many points got another class.
         sample: some of the records, evenly taken, if anything but the tally was needed.
         product: what the COPC file says of itself.
         nodes: how many octree nodes have points; `depth` is the level of the finest.
@@ -64,6 +65,7 @@ class Milled:
     tally: Tally
     sample: Records
     surface: Surface | None
+    reclassified: int
     product: Product
     nodes: int
     depth: int
@@ -113,9 +115,9 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         ranges = distributed.ranges
         plan = replace(plan, grid=evenness.fitting_grid(distributed.counts))
         scope = scope_of(order, ranges, distributed.sample)
-        if scope.view and "ground" in order.needs and not _has_ground(distributed):
+        if wants_search(order, distributed.classes):
             spilled = [Cell(key, tuple(found)) for key, found in distributed.pieces.items()]
-            scope = find_ground(crew, plan, scope, spilled, order.crs)
+            scope = find_ground(crew, plan, scope, spilled, order, distributed.sample)
         crew.all("observe", plan, scope)
         cells, heaps = _cells_to_build(crew, plan, distributed.pieces)
         built = _build(crew, cells, heaps, ranges.points, meter)
@@ -123,7 +125,8 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         nodes = _finish_coarse(crew, built, meter)
         held["finish"] = _held(crew, size)
         seen = together(scope, crew.all("harvest"))
-        surface = lay_surface(crew, scope.view, seen.strips, order.scratch)
+        view = scope.view
+        surface = lay_surface(crew, view, seen.strips, order.scratch) if view else None
     product = _product(order, plan, ranges, seen.tally)
     if sum(chunk.points for _, chunk in nodes) != order.source.point_count:
         raise RuntimeError("the product does not hold as many points as the source")
@@ -137,6 +140,7 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         tally=seen.tally,
         sample=distributed.sample,
         surface=surface,
+        reclassified=seen.reclassified,
         product=product,
         nodes=len(nodes),
         depth=max((key[0] for key, _ in nodes), default=0),
@@ -171,7 +175,9 @@ def _first_plan(order: Order, reading: Reading) -> Plan:
         levels=cell_levels(source.point_count),
         extra=read_extra_bytes(source).dimensions,
         laz_record=laz_record(target_format(source.point_format), source.extra_bytes),
-        sample_step=sample_step(source.point_count) if order.needs - {"statistics"} else 0,
+        sample_step=sample_step(source.point_count)
+        if order.classify_ground or order.needs - {"statistics"}
+        else 0,
     )
 
 
@@ -238,11 +244,6 @@ def _seems_misplaced(plan: Plan, ranges: Ranges) -> bool:
         return False
     much = 2 * ranges.points >= plan.source.point_count
     return not (fits if much else holds)(plan.cube, plan.source, ranges)
-
-
-def _has_ground(distributed: _Distributed) -> bool:
-    """Whether the source says which points are ground, and not just of a few."""
-    return bool(distributed.classes[_GROUND] >= _ENOUGH_GROUND * distributed.ranges.points)
 
 
 def _cells_to_build(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from services.processor.pointcloud.ground_rule import GroundFound, classify
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records
 from services.processor.pointcloud.spill import Piece, write_whole
@@ -24,11 +25,13 @@ class Scope:
         ranges: the smallest and largest value of every dimension.
         statistics: whether every dimension is counted, not only what the header tells.
         view: what to remember of the points as seen from above, if anything.
+        classify: by what to give points that nobody has classified a class, if they are to get one.
     """
 
     ranges: Ranges
     statistics: bool
     view: View | None
+    classify: GroundFound | None = None
 
 
 @dataclass
@@ -38,10 +41,12 @@ class Seen:
     Attributes:
         tally: what has been counted.
         strips: where the spots of each strip of the grid lie.
+        reclassified: how many points got another class.
     """
 
     tally: Tally
     strips: dict[int, list[Piece]]
+    reclassified: int = 0
 
 
 class Observation:
@@ -52,12 +57,15 @@ class Observation:
 
     def __init__(self, scope: Scope, folder: Path, name: str) -> None:
         self._view = scope.view
+        self._classify = scope.classify
         self._name = name
         self._file = (folder / name).open("wb", buffering=0)
         self.seen = Seen(Tally(scope.ranges, whole=scope.statistics), {})
 
     def add(self, records: Records) -> None:
-        """Take these records into account."""
+        """Take these records into account; they may get other classes."""
+        if self._classify:
+            self.seen.reclassified += classify(records, self._classify)
         self.seen.tally.add(records)
         self.look(records)
 
@@ -88,6 +96,7 @@ def together(scope: Scope, parts: Iterable[Seen]) -> Seen:
     whole = Seen(Tally(scope.ranges, whole=scope.statistics), {})
     for part in parts:
         whole.tally.merge(part.tally)
+        whole.reclassified += part.reclassified
         for strip, pieces in part.strips.items():
             whole.strips.setdefault(strip, []).extend(pieces)
     return whole

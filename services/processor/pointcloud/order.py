@@ -25,6 +25,8 @@ class Order:
         needs: what has to be observed for the products.
         resolution: the side of a cell of the grid seen from above, if it is not left to the engine:
             in metres if the coordinates are degrees, in their units otherwise.
+        classify_ground: whether points that nobody has classified are to get a class, if a filter
+            has to look for the ground anyway.
         needs_laszip: whether the inspection found that lazrs must not read the source.
     """
 
@@ -36,4 +38,5 @@ class Order:
     memory_bytes: int
     needs: frozenset[Need]
     resolution: float | None = None
+    classify_ground: bool = False
     needs_laszip: bool = False

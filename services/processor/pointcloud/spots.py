@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.processor.pointcloud.frame import Cells, Frame
+from services.processor.pointcloud.ground_rule import GroundFound, is_ground, is_reliable
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records
 from services.processor.pointcloud.spill import write_whole
@@ -36,18 +37,6 @@ TYPES: dict[Layer, str] = {
 _NOTHING: dict[Layer, int] = {"top": -(1 << 31), "lowest": (1 << 31) - 1}
 _STRIP_CELLS = 1 << 19
 _WINDOW_CELLS = 1 << 20
-_GROUND = 2
-
-
-@dataclass(frozen=True)
-class GroundFound:
-    """Ground as a filter has found it: files of the heights between which it lies, cell by cell.
-
-    Heights are in units of the coordinates, float32, NaN where nothing is known.
-    """
-
-    least: Path
-    greatest: Path
 
 
 @dataclass(frozen=True)
@@ -63,6 +52,7 @@ class View:
         coloured: whether the points have colours.
         colour_shift: bits to drop so that a colour fits into 8.
         ground: which points are ground; None if their class says so.
+        reliable_only: whether points that are noise or withheld are passed over.
     """
 
     name: str
@@ -71,6 +61,7 @@ class View:
     coloured: bool = False
     colour_shift: int = 0
     ground: GroundFound | None = None
+    reliable_only: bool = False
 
     @property
     def dtype(self) -> np.dtype[np.void]:
@@ -100,6 +91,8 @@ def spots_of(records: Records, view: View) -> Spots:
     frame = view.frame
     row, column = frame.places(records)
     inside = (row >= 0) & (row < frame.height) & (column >= 0) & (column < frame.width)
+    if view.reliable_only:
+        inside &= is_reliable(records)
     if not inside.all():
         records, row, column = records[inside], row[inside], column[inside]
     found = list(_windows(records, row, column, view))
@@ -124,7 +117,7 @@ def _windows(records: Records, row: Cells, column: Cells, view: View) -> Iterato
     window = _blank(view, height * width)
     _lay_records(window, at, records, view)
     if "ground_count" in view.layers:
-        _lay_ground(window, at, records, _is_ground(records, row, column, view))
+        _lay_ground(window, at, records, is_ground(records, view.ground))
     taken = np.flatnonzero(window["count"])
     spots = np.empty(len(taken), view.dtype)
     spots["cell"] = (taken // width + top) * view.frame.width + (taken % width + left)
@@ -172,19 +165,6 @@ def shades_of(records: Records, view: View) -> Shades:
         for name, place in (("red", 32), ("green", 24), ("blue", 16)):
             shades |= (records[name] >> shift).astype(np.uint64) << np.uint64(place)
     return shades
-
-
-def _is_ground(records: Records, row: Cells, column: Cells, view: View) -> NDArray[np.bool_]:
-    if view.ground is None:
-        ground: NDArray[np.bool_] = records["classification"] == _GROUND
-        return ground
-    frame = view.frame
-    least, greatest = (
-        np.memmap(path, np.float32, "r", shape=(frame.height, frame.width))[row, column]
-        for path in (view.ground.least, view.ground.greatest)
-    )
-    z = records["Z"] * frame.scales[2] + frame.offsets[2]
-    return (least <= z) & (z <= greatest)
 
 
 def lay_strip(batches: Iterable[Spots], view: View, strip: int, folder: Path) -> None:
