@@ -58,37 +58,58 @@ class ChunkwiseRescue:
         site = Site(
             self.damaged, compression, fence_of(self.damaged), self.rescued.path, self.memory_bytes
         )
-        probers = Probers(site)
-        try:
+        reason = _NO_MORE
+        with closing(Probers(site)) as probers:
             if found.how == "in order":
-                self._in_order(probers, compression)
+                reason = self._in_order(probers, compression)
             for fragment in found.fragments:
                 self._rescue_chunk(probers, compression, fragment)
-        finally:
-            probers.close()
-        self.account.close(_NO_MORE)
+        self.account.close(reason)
         return found.how
 
     def _rescue_chunk(self, probers: Probers, compression: Compression, fragment: Fragment) -> None:
-        reason = None if fragment.counts else _GAP
-        if not fragment.counts and fragment.end == self.damaged.size:
-            reason = _CUT
-        # A decoder would allocate whatever the head says.
-        if fragment.counts and compression.layered and not self._layers_fit(compression, fragment):
-            reason = _LAYERS_TOO_LONG
-        for errand in self._errands(compression, fragment) if reason is None else ():
+        expected = fragment.counts[0] if fragment.counts else None
+        try:
+            self._check(compression, fragment)
+            self.account.keep_chunk(self._decode_chunk(probers, compression, fragment))
+        except DamageFound as damage:
+            self.account.lose(expected, str(damage), (fragment.start, fragment.end))
+        self.meter.add(expected or 0)
+
+    def _check(self, compression: Compression, fragment: Fragment) -> None:
+        """Raise DamageFound for what a decoder must not even be shown."""
+        if not fragment.counts:
+            raise DamageFound(_CUT if fragment.end == self.damaged.size else _GAP)
+        if self.account.rescued + min(fragment.counts) > self.most:
+            raise DamageFound(_TOO_MANY)
+        if compression.layered:
+            with self.damaged.path.open("rb") as file:
+                head = head_reader(self.damaged, compression)(file, fragment.start)
+            # A decoder would allocate whatever the head says.
+            if head is None or fragment.start + head.length > fragment.end:
+                raise DamageFound(_LAYERS_TOO_LONG)
+
+    def _decode_chunk(
+        self, probers: Probers, compression: Compression, fragment: Fragment
+    ) -> list[Batch]:
+        """The points of a chunk, written. Raises DamageFound if no way to decode it works."""
+        damages, doubtful = [], None
+        for errand in self._errands(compression, fragment):
+            if doubtful is not None and errand.decoder != doubtful.decoder:
+                continue
             try:
                 batches = list(probers.send(errand))
             except DamageFound as damage:
-                # What is said of the likeliest number of points is the most useful.
-                reason = reason or str(damage)
+                damages.append(damage)
                 continue
-            for batch in batches:
-                self._keep(batch)
-            return
-        points = fragment.counts[0] if fragment.counts else None
-        self.account.lose(points, reason or _TOO_MANY, (fragment.start, fragment.end))
-        self.meter.add(points or 0)
+            if batches[-1].same is not False:
+                return batches
+            # Another number of points may do better.
+            doubtful = doubtful or errand
+        if doubtful is not None:
+            return list(probers.send(doubtful))
+        # What is said of the likeliest number of points is the most useful.
+        raise damages[0]
 
     def _errands(self, compression: Compression, fragment: Fragment) -> Iterator[Errand]:
         """The ways to decode a chunk, the likeliest first."""
@@ -107,27 +128,18 @@ class ChunkwiseRescue:
                     write_at=self.rescued.place_of(self.account.rescued),
                 )
 
-    def _layers_fit(self, compression: Compression, fragment: Fragment) -> bool:
-        with self.damaged.path.open("rb") as file:
-            head = head_reader(self.damaged, compression)(file, fragment.start)
-        return head is not None and fragment.start + head.length <= fragment.end
-
-    def _in_order(self, probers: Probers, compression: Compression) -> None:
-        """Decode from the first point on as far as it goes."""
+    def _in_order(self, probers: Probers, compression: Compression) -> str:
+        """Decode from the first point on as far as it goes, and say why no further."""
         step = min(compression.chunk_points or _BLOCK_POINTS, _BLOCK_POINTS)
-        reason = _NO_MORE
         for size in (step, *_FINE_STEPS):
+            errand = self._errand_in_order(compression, size)
             try:
-                if self._follow(probers, self._errand_in_order(compression, size), compression):
-                    break
-                reason = _PLACE_LOST
-                break
+                return _NO_MORE if self._follow(probers, errand, compression) else _PLACE_LOST
             except DamageFound as damage:
-                reason = str(damage)
+                # Where the file is cut, points count one by one; elsewhere the chunk is wrong.
                 if not damage.at_end:
-                    break
-                reason = _CUT
-        self.account.close(reason)
+                    return str(damage)
+        return _CUT
 
     def _follow(self, probers: Probers, errand: Errand, compression: Compression) -> bool:
         """Keep what the errand brings; whether each chunk began where it should.
@@ -142,7 +154,8 @@ class ChunkwiseRescue:
                 if begins_outside and telling and self.account.rescued:
                     return False
                 telling = telling and not begins_outside
-                self._keep(batch)
+                self.account.keep(batch)
+                self.meter.add(batch.points)
         return True
 
     def _errand_in_order(self, compression: Compression, step: int) -> Errand:
@@ -156,7 +169,3 @@ class ChunkwiseRescue:
             step=step,
             write_at=self.rescued.place_of(account.rescued),
         )
-
-    def _keep(self, batch: Batch) -> None:
-        self.account.keep(batch)
-        self.meter.add(batch.points)

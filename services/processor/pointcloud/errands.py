@@ -49,9 +49,14 @@ class Errand:
 
 
 class Batch(NamedTuple):
-    """Points that are written; `outside` of them, from `first` to `last`, are suspects."""
+    """Points that are written; `outside` of them, from `first` to `last`, lie outside the bounds.
+
+    `same` is known with the last batch of a chunk: whether all its points, compressed again, give
+    the very bytes they came from. LAZ has no checksum; this finds most of the wrong bits.
+    """
 
     points: int
-    outside: int
-    first: int
-    last: int
+    outside: int = 0
+    first: int = 0
+    last: int = 0
+    same: bool | None = None

@@ -1,6 +1,7 @@
 """The account of a salvage: what was rescued, what was lost and why, and what is not to be trusted."""
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -8,6 +9,9 @@ from services.processor.pointcloud.errands import Batch
 
 _MOST_RANGES = 1000
 """Ranges that are listed; the sums hold for all of them."""
+
+_OUTSIDE = "they lie outside the header's bounds"
+_OTHER_BYTES = "compressing them again gives other bytes than the chunk has"
 
 
 class Lost(NamedTuple):
@@ -24,11 +28,12 @@ class Lost(NamedTuple):
 
 
 class Suspects(NamedTuple):
-    """`points` of the rescued ones between `first` and `last` lie outside the header's bounds."""
+    """`points` of the rescued ones from `first` to `last` may not be what they were."""
 
     first: int
     last: int
     points: int
+    reason: str
 
 
 @dataclass
@@ -46,19 +51,26 @@ class Account:
     lost: list[Lost] = field(default_factory=list)
     suspects: list[Suspects] = field(default_factory=list)
     _next: int | None = 0
+    _same: int = 0
+    _other: list[Suspects] = field(default_factory=list)
 
     def keep(self, batch: Batch) -> None:
         """These points are rescued."""
         if batch.outside:
             first, last = self.rescued + batch.first, self.rescued + batch.last
-            before = self.suspects[-1] if self.suspects else None
-            if before is not None and before.last + 1 == first:
-                found = Suspects(before.first, last, before.points + batch.outside)
-                self.suspects[-1] = found
-            else:
-                self.suspects.append(Suspects(first, last, batch.outside))
+            self._suspect(Suspects(first, last, batch.outside, _OUTSIDE))
         self.rescued += batch.points
         self._advance(batch.points)
+
+    def keep_chunk(self, batches: Sequence[Batch]) -> None:
+        """All points of a chunk are rescued."""
+        first = self.rescued
+        for batch in batches:
+            self.keep(batch)
+        if batches[-1].same is False:
+            points = self.rescued - first
+            self._other.append(Suspects(first, self.rescued - 1, points, _OTHER_BYTES))
+        self._same += batches[-1].same is True
 
     def lose(self, points: int | None, reason: str, place: tuple[int, int] | None = None) -> None:
         """These points, or an unknown number, are lost."""
@@ -72,6 +84,9 @@ class Account:
 
     def close(self, reason: str) -> None:
         """All has been read; whatever is still missing was lost for this reason."""
+        if len(self._other) == 1 or self._same:
+            self.suspects = _all_suspects(self.suspects, self._other)
+        # Else it is no damage: the program that wrote the file compresses in a way of its own.
         missing = self.claimed - self.rescued - sum(loss.points or 0 for loss in self.lost)
         unknown = [number for number, loss in enumerate(self.lost) if loss.points is None]
         if missing <= 0:
@@ -90,7 +105,7 @@ class Account:
 
     @property
     def points_suspected(self) -> int:
-        """How many rescued points lie outside the header's bounds."""
+        """How many rescued points may not be what they were."""
         return sum(suspects.points for suspects in self.suspects)
 
     def describe(self) -> dict[str, Any]:
@@ -103,10 +118,17 @@ class Account:
             "lost_ranges_not_listed": max(len(self.lost) - _MOST_RANGES, 0),
             "points_suspected": self.points_suspected,
             "suspected": [
-                {"first": first, "last": last, "points": points}
-                for first, last, points in self.suspects[:_MOST_RANGES]
+                {"first": first, "last": last, "points": points, "reason": reason}
+                for first, last, points, reason in self.suspects[:_MOST_RANGES]
             ],
         }
+
+    def _suspect(self, found: Suspects) -> None:
+        before = self.suspects[-1] if self.suspects else None
+        if before and before.reason == found.reason and before.last + 1 == found.first:
+            found = found._replace(first=before.first, points=before.points + found.points)
+            self.suspects.pop()
+        self.suspects.append(found)
 
     def _lost_ranges(self) -> Iterator[dict[str, Any]]:
         for first, points, place, reason in self.lost[:_MOST_RANGES]:
@@ -125,3 +147,14 @@ def _join(one: Lost, other: Lost) -> Lost | None:
     known = one.points is not None and other.points is not None
     points = (one.points or 0) + (other.points or 0) if known else None
     return Lost(one.first, points, (one.place[0], other.place[1]), one.reason)
+
+
+def _all_suspects(points: list[Suspects], chunks: list[Suspects]) -> list[Suspects]:
+    """Both in order; suspected points of a chunk that is suspected as a whole do not count twice."""
+    begins = [chunk.first for chunk in chunks]
+
+    def alone(one: Suspects) -> bool:
+        at = bisect_right(begins, one.first) - 1
+        return at < 0 or one.first > chunks[at].last
+
+    return sorted([*filter(alone, points), *chunks])

@@ -6,6 +6,7 @@ its last word how far it has come, and starts another one if it is dead.
 """
 
 import contextlib
+import io
 import math
 import os
 import resource
@@ -77,6 +78,7 @@ def _decode(site: Site, errand: Errand, stream: BinaryIO) -> Iterator[Batch]:
     try:
         _limit_time(errand.step)
         fill = _FILLERS[errand.decoder](stream, site)
+        again = _Recompression(site) if errand.decoder == "lazrs" else None
         position, write_at = 0, errand.write_at
         while position < errand.points:
             # What is known already is decoded once more, and not written.
@@ -90,7 +92,8 @@ def _decode(site: Site, errand: Errand, stream: BinaryIO) -> Iterator[Batch]:
             if not known:
                 write_at += _write(rescued, memory, write_at)
                 outside = site.fence.outside(batch) if site.fence else (0, 0, 0)
-                yield Batch(len(batch), *outside)
+                same = again.gives_same(memory, errand, position) if again else None
+                yield Batch(len(batch), *outside, same)
     finally:
         os.close(rescued)
 
@@ -150,6 +153,38 @@ _FILLERS: dict[Daring, Callable[[BinaryIO, Site], Callable[[memoryview], None]]]
     "lazrs": _by_lazrs,
     "laszip": _by_laszip,
 }
+
+
+class _Recompression:
+    """Compresses the points of a chunk again, as lazrs and LASzip do to the same bytes.
+
+    Wrong bits often decode without an error, to wrong points; but then these take more or fewer
+    bytes than the chunk has.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._bytes = io.BytesIO()
+        self._vlr = lazrs.LazVlr(site.compression.record)
+        self._compressor = lazrs.LasZipCompressor(self._bytes, self._vlr)
+
+    def gives_same(self, memory: memoryview, errand: Errand, position: int) -> bool | None:
+        """Take these records; with the last ones of the chunk say whether its bytes come again."""
+        self._compressor.compress_many(memory)
+        if position < errand.points:
+            return None
+        self._compressor.done()
+        self._bytes.seek(0)
+        (_, size), *_ = lazrs.read_chunk_table(self._bytes, self._vlr)
+        if size != errand.end - errand.start:
+            return False
+        with self._site.source.path.open("rb") as file:
+            file.seek(errand.start)
+            chunk = bytearray(file.read(size))
+        if self._site.compression.layered:
+            # That number was known better than by the chunk itself.
+            struct.pack_into("<I", chunk, self._site.source.record_length, errand.points)
+        return chunk == self._bytes.getbuffer()[_POINTER_BYTES:][:size]
 
 
 def _limit_memory(memory_bytes: int) -> None:

@@ -74,12 +74,10 @@ class Salvaged:
             note = f"The file is damaged ({self.refused.code}), but no point was lost."
             found.append(Oddity("salvaged", note))
         if account.points_suspected:
-            blame = "it may be damage that put them there."
-            if 2 * account.points_suspected > account.rescued:
-                blame = "either the bounds are wrong, or these are not the points that were there."
+            reasons = " or ".join(sorted({one.reason for one in account.suspects}))
             note = (
-                f"{account.points_suspected} points lie outside the header's bounds; they were "
-                f"kept, but {blame}"
+                f"{account.points_suspected} points decode, but may not be what they were: "
+                f"{reasons}. They were kept."
             )
             found.append(Oddity("points_suspected", note))
         if self.records_lost > 0:

@@ -16,19 +16,19 @@ from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.salvage import Salvaged, salvage
 from shared.errors import TaskFailed
 from shared.preflight import REFUSALS, SALVAGEABLE
-from tests.fixtures.honest import bomb, copc, field, las, laz, put, with_fields
+from tests.fixtures.honest import bomb, chunked, copc, field, las, put, with_fields
 
 Damage = Callable[[bytes], bytes]
-POINTS = 120_000
-CHUNK = 50_000
+POINTS = 1200
+CHUNK = 500
 
 
 def laz3() -> bytes:
-    return laz(3, POINTS)
+    return chunked(3, POINTS, CHUNK)
 
 
 def laz7() -> bytes:
-    return laz(7, POINTS)
+    return chunked(7, POINTS, CHUNK)
 
 
 def rescue(data: bytes, folder: Path, memory_bytes: int = 1 << 30) -> Salvaged:
@@ -82,8 +82,6 @@ AFTER_FIRST = [(CHUNK, POINTS)]
 TWO_CHUNKS = [(0, 2 * CHUNK)]
 
 DAMAGES: list[tuple[str, Callable[[], bytes], Damage, list[tuple[int, int]], str]] = [
-    ("a bit flipped in the first chunk", laz3, lambda d: flipped(d, 200_000), AFTER_FIRST, "by its table"),
-    ("a bit flipped in the first chunk", laz7, lambda d: flipped(d, 200_000), AFTER_FIRST, "by its table"),
     (
         "a layer of four gigabytes",
         laz7,
@@ -94,7 +92,7 @@ DAMAGES: list[tuple[str, Callable[[], bytes], Damage, list[tuple[int, int]], str
     (
         "another number of points in a chunk",
         laz7,
-        lambda d: put(d, head_size(d, -1), "I", CHUNK - 1000),
+        lambda d: put(d, head_size(d, -1), "I", CHUNK - 100),
         ALL,
         "by its table",
     ),
@@ -107,14 +105,15 @@ DAMAGES: list[tuple[str, Callable[[], bytes], Damage, list[tuple[int, int]], str
     ("a garbage table", laz3, lambda d: put(d, table_of(d) + 8, "I", 0xDEADDEAD), ALL, "in order"),
     ("a garbage table", laz7, lambda d: put(d, table_of(d) + 8, "I", 0xDEADDEAD), ALL, "by the chunks' own lengths"),
     ("four thousand million chunks", laz3, lambda d: put(d, table_of(d) + 4, "I", 4_000_000_000), ALL, "in order"),
-    ("a count too large", laz3, lambda d: with_fields(d, legacy_count=POINTS + 1000), ALL, "by its table"),
-    ("a count too large", laz7, lambda d: with_fields(d, count=POINTS + 1000), ALL, "by its table"),
+    ("a count too large", laz3, lambda d: with_fields(d, legacy_count=POINTS + 250), ALL, "by its table"),
+    ("a count too large", laz7, lambda d: with_fields(d, count=POINTS + 250), ALL, "by its table"),
     ("an absurd count", laz7, lambda d: with_fields(d, count=1 << 60), ALL, "by its table"),
-    ("a count too small", laz7, lambda d: with_fields(d, count=1000), ALL, "by its table"),
+    ("a count too small", laz3, lambda d: with_fields(d, legacy_count=1100), ALL, "by its table"),
+    ("a count too small", laz7, lambda d: with_fields(d, count=700), ALL, "by its table"),
     (
         "no table, and a layer that is longer than it should be",
         laz7,
-        lambda d: put(d[:-1], head_size(d, 0), "I", 700_000),
+        lambda d: put(d[:-1], head_size(d, 0), "I", 7000),
         AFTER_FIRST,
         "by the chunks' own lengths",
     ),
@@ -161,12 +160,35 @@ def test_what_is_whole_is_rescued_to_the_byte_and_the_rest_is_counted(
         assert [oddity.code for oddity in found.oddities()] == ["points_lost"]
 
 
-def test_the_lost_are_named_with_their_place_and_a_reason(tmp_path: Path) -> None:
-    data = laz7()
-    (lost,) = rescue(flipped(data, 200_000), tmp_path).describe()["lost"]
-    assert (lost["first"], lost["points"]) == (0, CHUNK)
-    assert lost["bytes"][0] == first_chunk(data)
-    assert lost["reason"].startswith("decoding failed: ")
+@pytest.mark.parametrize("make", [laz3, laz7])
+@pytest.mark.parametrize("place", [1000, 4200, 5800, 8200])
+def test_a_wrong_bit_costs_its_chunk_or_puts_it_under_suspicion(
+    make: Callable[[], bytes], place: int, tmp_path: Path
+) -> None:
+    """Such bits often decode without an error; compressed again, the points take other bytes."""
+    found = rescue(flipped(make(), first_chunk(make()) + place), tmp_path)
+    whole = sound_records(make)[CHUNK:]
+    assert records(found.source.path)[-len(whole) :].tobytes() == whole.tobytes()
+    if found.account.lost:
+        (lost,) = found.describe()["lost"]
+        assert (lost["first"], lost["points"]) == (0, CHUNK)
+        assert lost["bytes"][0] == first_chunk(make())
+        assert lost["reason"].startswith("decoding failed: ")
+        assert [oddity.code for oddity in found.oddities()] == ["points_lost"]
+    else:
+        (suspected,) = found.describe()["suspected"]
+        assert (suspected["first"], suspected["last"]) == (0, CHUNK - 1)
+        assert [oddity.code for oddity in found.oddities()] == ["points_suspected"]
+
+
+def test_points_outside_the_bounds_are_suspected_where_nothing_can_be_compared(
+    tmp_path: Path,
+) -> None:
+    plain = las()
+    strayed = put(plain, field(plain, "point_offset") + 34 * 7, "i", -(2**31))
+    (suspected,) = rescue(strayed, tmp_path).describe()["suspected"]
+    assert (suspected["first"], suspected["last"], suspected["points"]) == (7, 7, 1)
+    assert "outside" in suspected["reason"]
 
 
 def test_interleaved_points_are_rescued_one_by_one_up_to_the_cut(tmp_path: Path) -> None:
@@ -174,30 +196,19 @@ def test_interleaved_points_are_rescued_one_by_one_up_to_the_cut(tmp_path: Path)
     assert CHUNK < found.account.rescued < POINTS
     rows = records(found.source.path)
     assert rows.tobytes() == sound_records(laz3)[: len(rows)].tobytes()
-    # A point takes some twenty bytes here: hardly more than one can be missing.
-    assert found.account.rescued == pytest.approx(POINTS / 2, rel=0.01)
+    assert found.account.rescued == pytest.approx(POINTS / 2, rel=0.05)
 
 
 def test_what_follows_a_lost_place_is_not_taken_for_points(tmp_path: Path) -> None:
     """Without a table, a wrong bit moves the start of the next interleaved chunk to nowhere."""
-    zeros = laz3()[:100_000] + bytes(500_000) + laz3()[600_000:-1]
+    at = first_chunk(laz3())
+    zeros = laz3()[: at + 1000] + bytes(7000) + laz3()[at + 8000 : -1]
     found = rescue(zeros, tmp_path)
     (lost,) = found.account.lost
     assert (lost.first, lost.points) == (CHUNK, POINTS - CHUNK)
     assert "does not begin where it should" in lost.reason
     # Those of the first chunk behind the damage decode, to something.
     assert found.account.points_suspected > 0
-
-
-def test_points_that_decode_to_somewhere_else_are_kept_and_reported(tmp_path: Path) -> None:
-    zeros = laz3()[:600] + bytes(50_000) + laz3()[50_600:]
-    found = rescue(zeros, tmp_path)
-    assert found.account.rescued == POINTS
-    assert 1000 < found.account.points_suspected <= CHUNK
-    assert [oddity.code for oddity in found.oddities()] == ["points_suspected"]
-    (range_,) = found.describe()["suspected"]
-    assert range_["points"] == found.account.points_suspected
-    assert range_["last"] < CHUNK
 
 
 @pytest.mark.parametrize("ending", ["abort", "spin", "panic"])
@@ -297,6 +308,6 @@ def test_a_salvage_is_the_same_every_time(tmp_path: Path) -> None:
     for number in range(2):
         folder = tmp_path / str(number)
         folder.mkdir()
-        found = rescue(flipped(laz3()[:-1], 2_000_000), folder)
+        found = rescue(flipped(laz3()[:-1], first_chunk(laz3()) + 15_000), folder)
         seen.append((found.source.path.read_bytes(), found.describe()))
     assert seen[0] == seen[1]
