@@ -1,26 +1,25 @@
 """The processes that share the work on one cloud, and how they are spoken to.
 
 A small cloud is milled by this process itself: starting others would take longer than the work.
-Otherwise each member of the crew is a fresh interpreter that shares nothing but files. It dies with
-its parent, and its death by a signal is an answer like any other, never a hang.
+Otherwise each member of the crew is a fork of this process, which spares it the start of an
+interpreter and its libraries; from then on it shares nothing but files. It dies with its parent, and
+its death by a signal is an answer like any other, never a hang.
 """
 
+import multiprocessing
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
+from multiprocessing.context import ForkProcess
 from typing import Any, Protocol
 
+from services.processor.pointcloud.crew_member import work
 from services.processor.pointcloud.failures import decoder_crashed
 from services.processor.pointcloud.miller import Miller, Report
 from services.processor.pointcloud.plan import Plan
 from shared.errors import TaskFailed
 
-_ROOT = Path(__file__).resolve().parents[3]
-_MEMBER = "services.processor.pointcloud.crew_member"
 _GOODBYE_SECONDS = 2.0
 _WAIT_SECONDS = 60.0
 
@@ -66,12 +65,10 @@ class Processes:
 
     def __init__(self, plan: Plan, report: Report, size: int) -> None:
         self._report = report
-        self._members: dict[Connection, subprocess.Popen[bytes]] = {}
+        self._members: dict[Connection, ForkProcess] = {}
         try:
             for number in range(size):
-                connection, process = start_interpreter(_MEMBER)
-                self._members[connection] = process
-                self._send(connection, (str(number), plan))
+                self._hire(str(number), plan)
         except BaseException:
             self.close()
             raise
@@ -110,11 +107,21 @@ class Processes:
         for connection in self._members:
             connection.close()
         for process in self._members.values():
-            try:
-                process.wait(_GOODBYE_SECONDS)
-            except subprocess.TimeoutExpired:
+            process.join(_GOODBYE_SECONDS)
+            if process.exitcode is None:
                 process.kill()
-                process.wait(_GOODBYE_SECONDS)
+                process.join(_GOODBYE_SECONDS)
+
+    def _hire(self, name: str, plan: Plan) -> None:
+        ours, theirs = Pipe()
+        with theirs:
+            # A copy of another's end would keep that one waiting for orders for ever.
+            foreign = (ours, *self._members)
+            process = multiprocessing.get_context("fork").Process(
+                target=work, args=(theirs, foreign, os.getpid(), name, plan), daemon=True
+            )
+            process.start()
+        self._members[ours] = process
 
     def _send(self, connection: Connection, message: object) -> None:
         try:
@@ -144,34 +151,5 @@ class Processes:
 
     def _crash(self, connection: Connection) -> TaskFailed:
         process = self._members[connection]
-        try:
-            return decoder_crashed(process.wait(_GOODBYE_SECONDS))
-        except subprocess.TimeoutExpired:
-            return decoder_crashed(None)
-
-
-def start_interpreter(module: str) -> tuple[Connection, subprocess.Popen[bytes]]:
-    """A fresh interpreter that runs this module of ours, and our end of the pipe to it."""
-    ours, theirs = Pipe()
-    with theirs:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)]),
-            # Threads of the linear algebra library would only reserve memory.
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [
-                sys.executable,
-                "-m",
-                module,
-                str(theirs.fileno()),
-                str(os.getpid()),
-            ],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env=environment,
-        )
-    return ours, process
+        process.join(_GOODBYE_SECONDS)
+        return decoder_crashed(process.exitcode)

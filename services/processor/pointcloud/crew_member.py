@@ -1,25 +1,36 @@
-"""The process of one crew member: reads orders from a pipe, does them, answers.
-
-Started as `python -m services.processor.pointcloud.crew_member FD PARENT`.
-"""
+"""The process of one crew member: reads orders from a pipe, does them, answers."""
 
 import contextlib
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
 from services.processor.pointcloud.failures import out_of_memory, writing_failed
 from services.processor.pointcloud.miller import Miller
+from services.processor.pointcloud.plan import Plan
 from shared.errors import PointmillError
 
 _PR_SET_PDEATHSIG = 1
 
 
-def serve(connection: Connection) -> None:
-    """Take the plan, then order after order until the other end is closed."""
-    name, plan = connection.recv()
+def work(
+    connection: Connection, foreign: Iterable[Connection], parent: int, name: str, plan: Plan
+) -> None:
+    """Do order after order until the other end is closed, or the parent is gone.
+
+    `foreign` are ends of pipes that this fork of the parent must let go of.
+    """
+    die_with(parent)
+    for end in foreign:
+        end.close()
+    with contextlib.suppress(EOFError, BrokenPipeError), connection:
+        _serve(connection, name, plan)
+
+
+def _serve(connection: Connection, name: str, plan: Plan) -> None:
     miller = Miller(name, plan, lambda points: connection.send(("points", points)))
     while True:
         method, arguments = connection.recv()
@@ -45,14 +56,3 @@ def die_with(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
-
-
-def main() -> None:
-    """Serve on the descriptor that the command line names."""
-    die_with(int(sys.argv[2]))
-    with contextlib.suppress(EOFError, BrokenPipeError), Connection(int(sys.argv[1])) as connection:
-        serve(connection)
-
-
-if __name__ == "__main__":
-    main()

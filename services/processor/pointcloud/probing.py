@@ -5,7 +5,6 @@ import subprocess
 from collections.abc import Generator
 from multiprocessing.connection import Connection
 
-from services.processor.pointcloud.crew import start_interpreter
 from services.processor.pointcloud.errands import (
     PATIENCE_SECONDS,
     POINTS_A_SECOND,
@@ -13,6 +12,7 @@ from services.processor.pointcloud.errands import (
     Errand,
     Site,
 )
+from services.processor.pointcloud.interpreter import start_interpreter
 from shared.errors import TaskFailed
 
 MODULE = "services.processor.pointcloud.prober"
