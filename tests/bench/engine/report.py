@@ -15,8 +15,8 @@ MOST_RATIO, AIMED_RATIO = 1.35, 1.25
 LEAST_SPEED, AIMED_SPEED = 1.6e6, 1.8e6
 MOST_EVENNESS = 0.45
 MOST_COST = 0.40
-MEMORY_NOISE = 1.15
-"""A hundred million points may take this many times the memory of ten million."""
+MEMORY_NOISE = 64 << 20
+"""Bytes by which the memory of two runs may differ that is the same but for chance."""
 
 _IDLE = 0.05
 """Other programs that take a larger share of the cores spoil a wall time."""
@@ -90,9 +90,9 @@ def judge(measured: Measured) -> list[Verdict]:
 def judge_flatness(small: Speed, large: Speed) -> Verdict:
     """The memory does not grow with the cloud."""
     return Verdict(
-        f"memory of {_cloud(large)} <= {MEMORY_NOISE} x that of {_cloud(small)}",
+        f"memory of {_cloud(large)} as that of {_cloud(small)}, {_mib(MEMORY_NOISE)} MiB more or less",
         f"{_mib(large.highest)} and {_mib(small.highest)} MiB",
-        large.highest <= MEMORY_NOISE * small.highest,
+        abs(large.highest - small.highest) <= MEMORY_NOISE,
     )
 
 

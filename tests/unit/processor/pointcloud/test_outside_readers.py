@@ -15,7 +15,7 @@ from tests.unit.processor.pointcloud.conftest import MillFile, WriteCloud
 Side = NDArray[np.float64]
 Box = tuple[Side, Side]
 EXTRA = (laspy.ExtraBytesParams("height", "f4"), laspy.ExtraBytesParams("tree", "u2"))
-BOXES = 60
+BOXES = 40
 SCALE = 0.001
 
 
