@@ -24,6 +24,7 @@ from services.processor.pointcloud.certificate_form import (
     Product,
     Record,
     Repair,
+    Salvage,
     SourceFacts,
 )
 from services.processor.pointcloud.conversion import describe_conversion
@@ -79,6 +80,7 @@ class Account:
         left_out: why products that were asked for were not made.
         cpu_seconds: what each product took.
         details: what products say of how they were made.
+        salvage: what was rescued and lost, if that was asked for.
     """
 
     source_name: str | None
@@ -87,6 +89,7 @@ class Account:
     left_out: Mapping[str, str] = field(default_factory=dict)
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    salvage: Mapping[str, Any] | None = None
 
 
 def certify(
@@ -110,6 +113,7 @@ def certify(
         copc=_copc(cloud),
         agreement=_agreement(cloud),
         crs=_crs(cloud.crs),
+        salvage=Salvage.model_validate(account.salvage) if account.salvage else None,
         conversion=_conversion(cloud),
         records=_records(cloud),
         repairs=[
@@ -133,12 +137,12 @@ def _source(cloud: Cloud, file: FileFacts) -> SourceFacts:
     created = file_date(source)
     return SourceFacts(
         **file.model_dump(),
-        format="LAZ" if source.compressed else "LAS",
+        format="LAZ" if source.sent.compressed else "LAS",
         version=".".join(map(str, source.version)),
         point_format=source.point_format,
         record_length=source.record_length,
         extra_bytes=source.extra_bytes,
-        points=source.point_count,
+        points=source.sent.point_count,
         classes=_classes(cloud.milled.source_classes),
         bounds_in_header=Box(min=_corner(source.mins), max=_corner(source.maxs)),
         bounds=_bounds(cloud),
@@ -148,7 +152,7 @@ def _source(cloud: Cloud, file: FileFacts) -> SourceFacts:
         system=source.system_id.split(b"\0")[0].decode("latin-1").strip(),
         software=source.software.strip(),
         created=created.isoformat() if created else None,
-        decoder=cloud.milled.reading.decoder,
+        decoder="salvage" if source.origin else cloud.milled.reading.decoder,
     )
 
 
@@ -172,9 +176,14 @@ def _classes_out(cloud: Cloud) -> NDArray[np.int64]:
 
 def _agreement(cloud: Cloud) -> Agreement:
     source, product = cloud.source, cloud.milled.product
-    points = source.point_count == product.points
+    points = source.sent.point_count == product.points
     classes = bool(np.array_equal(cloud.milled.source_classes, _classes_out(cloud)))
-    if not points:
+    if source.origin and not points:
+        statement = (
+            f"The source promises {source.sent.point_count} points; {source.point_count} were "
+            f"rescued, and {product.points} came out."
+        )
+    elif not points:
         statement = f"{source.point_count} points went in and {product.points} came out."
     elif not source.point_count:
         statement = "The source has no points, and neither has the COPC file."
@@ -251,7 +260,7 @@ def _conversion(cloud: Cloud) -> Conversion:
 
 
 def _records(cloud: Cloud) -> list[Record]:
-    source = cloud.source
+    source = cloud.source.sent
     reasons = [reason_to_drop(source, record, cloud.crs) for record in source.carried]
     return [
         Record(

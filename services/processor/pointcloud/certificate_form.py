@@ -62,7 +62,9 @@ class SourceFacts(FileFacts):
     system: str
     software: str
     created: str | None = Field(description="The date in the header.")
-    decoder: Literal["plain", "lazrs", "laszip"] = Field(description="What read the points.")
+    decoder: Literal["plain", "lazrs", "laszip", "salvage"] = Field(
+        description="What read the points."
+    )
 
 
 class CopcFacts(_Part):
@@ -135,6 +137,46 @@ class Record(_Part):
     reason: str | None = Field(description="Why it was not kept.")
 
 
+class LostPoints(_Part):
+    """Points of a damaged file that are gone."""
+
+    first: int | None = Field(description="The number of the first; null if it cannot be known.")
+    points: int | None = Field(description="How many; null if it cannot be known.")
+    bytes: tuple[int, int] | None = Field(
+        description="Where they lay: the first byte, and the first behind them. Null if nowhere."
+    )
+    reason: str
+
+
+class SuspectedPoints(_Part):
+    """Points that were rescued, but may not be what they were. Counted among the rescued ones."""
+
+    first: Count
+    last: Count
+    points: Count
+    reason: str
+
+
+class Salvage(_Part):
+    """What was rescued of a file that may be damaged, and what was lost."""
+
+    refused_as: str | None = Field(
+        description="The code of the refusal without a salvage, as far as the header shows damage."
+    )
+    points_read: Literal[
+        "by its table", "by the chunks' own lengths", "in order", "record by record"
+    ] = Field(description="How the points were found.")
+    chunk_table_rebuilt: bool
+    points_claimed: Count = Field(description="How many the header promises.")
+    points_rescued: Count
+    points_lost: Count
+    lost: list[LostPoints] = Field(description="In the order of the file, 1000 at most.")
+    lost_ranges_not_listed: Count
+    points_suspected: Count
+    suspected: list[SuspectedPoints] = Field(description="In order, 1000 at most.")
+    records_lost: int = Field(description="Extended records that do not lie in the file.")
+
+
 class Stage(_Part):
     """What a stage of the work took."""
 
@@ -167,6 +209,7 @@ class Certificate(_Part):
     copc: CopcFacts
     agreement: Agreement
     crs: CrsFacts
+    salvage: Salvage | None = Field(description="Null where none was asked for.")
     conversion: Conversion
     records: list[Record]
     repairs: list[Repair]
@@ -174,7 +217,7 @@ class Certificate(_Part):
     products: dict[str, Product]
     products_left_out: dict[str, str] = Field(description="Why products asked for were not made.")
     details: dict[str, Any] = Field(
-        description="What a salvage and the products say of how they went; their own shape each."
+        description="What the products say of how they went; their own shape each."
     )
     parameters: dict[str, Any]
     effort: Effort

@@ -154,7 +154,7 @@ def run(params: Params, work: Work) -> Outcome:
         oddities=oddities,
         left_out=written.left_out,
         cpu_seconds=written.cpu_seconds,
-        details={"salvage": salvaged.describe()} if salvaged else {},
+        salvage=salvaged.describe() if salvaged else None,
     )
     made = {product.name: Made(product.path, product.media_type) for product in products}
     for name, one in write_proof(cloud, made, account, work.out, meter).items():

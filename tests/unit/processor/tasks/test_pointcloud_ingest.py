@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from services.processor.pointcloud import mill
 from services.processor.task import Outcome, Work
 from services.processor.tasks.pointcloud_ingest import TASK, Params
 from shared.errors import TaskFailed
+from tests.fixtures.honest import chunked
 
 
 def cloud(folder: Path, name: str = "my cloud.las", points: int = 3000) -> Path:
@@ -29,7 +31,9 @@ def cloud(folder: Path, name: str = "my cloud.las", points: int = 3000) -> Path:
     return path
 
 
-def ingest(source: Path | None, folder: Path, said: list[float], **params: object) -> Outcome:
+def ingest(
+    source: Path | None, folder: Path, said: list[float], workers: int = 2, **params: object
+) -> Outcome:
     out, scratch = folder / "out", folder / "scratch"
     for place in (out, scratch):
         place.mkdir()
@@ -39,7 +43,7 @@ def ingest(source: Path | None, folder: Path, said: list[float], **params: objec
         out=out,
         scratch=scratch,
         memory_bytes=1 << 30,
-        workers=2,
+        workers=workers,
         progress=lambda _stage, fraction, _message, _left=None: said.append(fraction),
         log=lambda _line: None,
     )
@@ -129,3 +133,87 @@ def test_what_cannot_be_done_is_refused_with_a_code(
 def test_parameters_that_make_no_sense_are_refused(params: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Params.model_validate(params)
+
+
+def test_a_damaged_file_is_refused_and_the_refusal_names_the_salvage(tmp_path: Path) -> None:
+    source = tmp_path / "damaged.laz"
+    source.write_bytes(chunked(7, 1200, 500)[:-1])
+    with pytest.raises(TaskFailed) as failure:
+        ingest(source, tmp_path, [])
+    assert failure.value.code == "chunk_table_damaged"
+    assert "salvage=true" in failure.value.remedy
+
+
+def test_a_salvage_brings_a_cloud_and_a_certificate_of_the_loss(tmp_path: Path) -> None:
+    data = chunked(7, 1200, 500)
+    source, said = tmp_path / "damaged.laz", []
+    source.write_bytes(data[: len(data) * 2 // 3])
+    outcome = ingest(source, tmp_path, said, salvage=True)
+    paths = {product.name: product.path for product in outcome.products}
+    certificate = json.loads(paths["certificate"].read_text())
+
+    loss = certificate["salvage"]
+    assert loss["refused_as"] == "laz_truncated"
+    assert loss["chunk_table_rebuilt"]
+    assert (loss["points_claimed"], loss["points_rescued"], loss["points_lost"]) == (1200, 500, 700)
+    assert [(lost["first"], lost["points"]) for lost in loss["lost"]] == [(500, 700)]
+    assert certificate["source"]["points"] == 1200
+    assert certificate["copc"]["points"] == 500
+    assert certificate["source"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert (certificate["source"]["format"], certificate["source"]["decoder"]) == ("LAZ", "salvage")
+    assert not certificate["agreement"]["points"]
+    assert "points_lost" in {warning["code"] for warning in outcome.result.model_dump()["warnings"]}
+    assert said == sorted(said)
+    with laspy.CopcReader.open(paths["copc"]) as reader:
+        assert len(reader.query()) == 500
+
+
+def test_a_salvage_of_a_sound_file_makes_the_very_same_products(tmp_path: Path) -> None:
+    source = tmp_path / "sound.laz"
+    source.write_bytes(chunked(3, 1200, 500))
+    made = {}
+    for salvage in (False, True):
+        folder = tmp_path / str(salvage)
+        folder.mkdir()
+        outcome = ingest(source, folder, [], salvage=salvage)
+        made[salvage] = {product.name: product.path for product in outcome.products}
+    certificates = {
+        salvage: json.loads(paths.pop("certificate").read_text()) for salvage, paths in made.items()
+    }
+    for name, path in made[False].items():
+        assert path.read_bytes() == made[True][name].read_bytes(), name
+    differing = {"effort", "parameters", "salvage", "source"}
+    assert {
+        name
+        for name in certificates[False]
+        if certificates[False][name] != certificates[True][name]
+    } == differing
+    assert certificates[True]["salvage"]["points_lost"] == 0
+    assert certificates[False]["salvage"] is None
+
+
+def test_a_salvage_is_the_same_for_any_number_of_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mill, "_ALONE_POINTS", 0)
+    data = bytearray(chunked(7, 1200, 500))
+    data[6000] ^= 4
+    source = tmp_path / "damaged.laz"
+    source.write_bytes(data)
+    made = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        outcome = ingest(source, folder, [], workers, salvage=True, products=[])
+        paths = {product.name: product.path for product in outcome.products}
+        certificate = json.loads(paths["certificate"].read_text())
+        made.append((paths["copc"].read_bytes(), certificate["salvage"]))
+    assert made[0] == made[1]
+
+
+def test_nothing_to_salvage_is_said_with_a_code(tmp_path: Path) -> None:
+    source = tmp_path / "damaged.laz"
+    source.write_bytes(chunked(7, 1200, 500)[:3000])
+    with pytest.raises(TaskFailed) as failure:
+        ingest(source, tmp_path, [], salvage=True)
+    assert failure.value.code == "nothing_to_salvage"
