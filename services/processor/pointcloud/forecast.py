@@ -19,7 +19,8 @@ _SPREAD = 0.06
 _CONVERT = 0.05
 _DECODE = {"plain": 0.0, "lazrs": 0.34, "laszip": 0.45}
 _BUILD = 0.22
-_OBSERVE: dict[Need, float] = {"statistics": 0.06, "surface": 0.04, "lowest": 0.01, "ground": 0.05}
+_OBSERVE: dict[Need, float] = {"statistics": 0.06, "surface": 0.04, "ground": 0.05, "tiles": 0.13}
+_USUAL_NEED = 0.01
 _FINISH = 0.01
 _WRITE = 0.005
 _CHECK = 0.008
@@ -41,7 +42,7 @@ def forecast_mill(
     busy = max(1, min(processes, len(os.sched_getaffinity(0))))
     convert = _CONVERT if source.point_format < 6 else 0.0
     read = _SPREAD + _DECODE[decoder] + convert
-    build = _BUILD + sum(_OBSERVE[need] for need in needs)
+    build = _BUILD + sum(_OBSERVE.get(need, _USUAL_NEED) for need in needs)
     return {
         "read": Span(_START if processes else 0.0, millions * read / busy),
         "build": Span(0.0, millions * build / busy),

@@ -8,6 +8,7 @@ import numpy as np
 
 from services.processor.pointcloud.crew import Crew
 from services.processor.pointcloud.frame import frame_of
+from services.processor.pointcloud.globe import place
 from services.processor.pointcloud.observation import Scope
 from services.processor.pointcloud.order import Need, Order
 from services.processor.pointcloud.ranges import Ranges
@@ -15,6 +16,7 @@ from services.processor.pointcloud.records import Records
 from services.processor.pointcloud.spill import Piece
 from services.processor.pointcloud.spots import TYPES, Layer, View, colours_of
 from services.processor.pointcloud.surface import Surface
+from services.processor.pointcloud.tiles import sketch_of
 
 _LAYERS: dict[Need, tuple[Layer, ...]] = {
     "surface": ("top", "shade"),
@@ -32,7 +34,10 @@ def scope_of(order: Order, ranges: Ranges, sample: Records) -> Scope:
     layers = [layer for need in sorted(order.needs) for layer in _LAYERS.get(need, ())]
     if layers and (frame := frame_of(order, ranges, sample)):
         view = View("grid", frame, ("count", *layers), *colours_of(ranges))
-    return Scope(ranges, "statistics" in order.needs, view)
+    sketch = None
+    if "tiles" in order.needs and ranges.points:
+        sketch = sketch_of(place(order.source, order.crs, ranges), ranges, sample)
+    return Scope(ranges, "statistics" in order.needs, view, sketch=sketch)
 
 
 def without_ground(scope: Scope) -> Scope:

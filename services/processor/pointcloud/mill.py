@@ -34,6 +34,7 @@ from services.processor.pointcloud.sample import sample_step
 from services.processor.pointcloud.spill import Cell, Piece
 from services.processor.pointcloud.statistics import Tally
 from services.processor.pointcloud.surface import Surface
+from services.processor.pointcloud.tiles import Sketch, Tile
 from shared.errors import TaskFailed
 
 _ALONE_POINTS = 1_000_000
@@ -52,6 +53,7 @@ class Milled:
         tally, surface: what was counted and seen as the product was built.
         reclassified: how many points got another class.
         sample: some of the records, evenly taken, if anything but the tally was needed.
+        sketch, tiles: how and where the nodes were drawn, if that was needed.
         product: what the COPC file says of itself.
         nodes: how many octree nodes have points; `depth` is the level of the finest.
         twins: how many points lie exactly where another lies.
@@ -66,6 +68,8 @@ class Milled:
     sample: Records
     surface: Surface | None
     reclassified: int
+    sketch: Sketch | None
+    tiles: list[Tile]
     product: Product
     nodes: int
     depth: int
@@ -141,6 +145,8 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         sample=distributed.sample,
         surface=surface,
         reclassified=seen.reclassified,
+        sketch=scope.sketch,
+        tiles=seen.tiles,
         product=product,
         nodes=len(nodes),
         depth=max((key[0] for key, _ in nodes), default=0),

@@ -167,13 +167,17 @@ class Miller:
             [(key, self._set_aside(rows)) for key, rows in above],
             twins,
         )
+        for key, rows in own:
+            self._draw(key, rows)
         self._report(points)
         return built
 
     def pour(self, cell: Cell) -> Built:
         """One node for a cell whose many points all lie at one place, in bounded memory."""
         plan = self._plan
-        first = read_cell(plan.scratch, _first_points(cell, cell.key[0]), plan.dtype)
+        first = read_cell(plan.scratch, _first_points(cell, cell.key[0] + 1), plan.dtype)
+        # A picture needs but one of the points that the node has at one place.
+        self._draw(cell.key, as_bytes(first[-1:]))
         coarse = [
             (ancestor(cell.key, level), self._set_aside(as_bytes(first[level : level + 1])))
             for level in range(cell.key[0])
@@ -195,6 +199,7 @@ class Miller:
     def finish_coarse(self, node: Cell) -> tuple[Key, Chunk]:
         """Compress a node that several cells have contributed to."""
         records = read_cell(self._plan.scratch, node, self._plan.dtype)
+        self._draw(node.key, as_bytes(records))
         return node.key, self._chunks([as_bytes(records)])[0]
 
     def survey(self, cell: Cell) -> None:
@@ -235,6 +240,10 @@ class Miller:
     def _watch(self, records: Records) -> None:
         if self._observation:
             self._observation.add(records)
+
+    def _draw(self, key: Key, rows: NDArray[np.uint8]) -> None:
+        if self._observation:
+            self._observation.draw(key, rows.reshape(-1).view(self._plan.dtype))
 
     def _batches(self, cell: Cell) -> Iterator[Records]:
         plan = self._plan

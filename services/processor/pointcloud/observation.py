@@ -4,17 +4,19 @@ Only what some product needs is observed: points pass by untouched if nobody ask
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from services.processor.pointcloud.ground_rule import GroundFound, classify
+from services.processor.pointcloud.morton import Key
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records
 from services.processor.pointcloud.spill import Piece, write_whole
 from services.processor.pointcloud.spots import Spots, View, spots_of
 from services.processor.pointcloud.statistics import Tally
+from services.processor.pointcloud.tiles import Sketch, Tile, Tiler
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,14 @@ class Scope:
         statistics: whether every dimension is counted, not only what the header tells.
         view: what to remember of the points as seen from above, if anything.
         classify: by what to give points that nobody has classified a class, if they are to get one.
+        sketch: how to draw the nodes of the octree, if they are to be drawn.
     """
 
     ranges: Ranges
     statistics: bool
     view: View | None
     classify: GroundFound | None = None
+    sketch: Sketch | None = None
 
 
 @dataclass
@@ -42,11 +46,13 @@ class Seen:
         tally: what has been counted.
         strips: where the spots of each strip of the grid lie.
         reclassified: how many points got another class.
+        tiles: what was drawn of the nodes.
     """
 
     tally: Tally
     strips: dict[int, list[Piece]]
     reclassified: int = 0
+    tiles: list[Tile] = field(default_factory=list)
 
 
 class Observation:
@@ -61,6 +67,7 @@ class Observation:
         self._name = name
         self._file = (folder / name).open("wb", buffering=0)
         self.seen = Seen(Tally(scope.ranges, whole=scope.statistics), {})
+        self._tiler = Tiler(scope.sketch, folder, f"{name}-tiles") if scope.sketch else None
 
     def add(self, records: Records) -> None:
         """Take these records into account; they may get other classes."""
@@ -74,9 +81,16 @@ class Observation:
         if self._view:
             self._keep(spots_of(records, self._view), self._view)
 
+    def draw(self, key: Key, records: Records) -> None:
+        """Draw a finished node of the octree, if nodes are to be drawn."""
+        if self._tiler:
+            self.seen.tiles.append(self._tiler.draw(key, records))
+
     def close(self) -> None:
-        """Close the file; what is in it stays."""
+        """Close the files; what is in them stays."""
         self._file.close()
+        if self._tiler:
+            self._tiler.close()
 
     def _keep(self, spots: Spots, view: View) -> None:
         if not len(spots):
@@ -96,6 +110,7 @@ def together(scope: Scope, parts: Iterable[Seen]) -> Seen:
     whole = Seen(Tally(scope.ranges, whole=scope.statistics), {})
     for part in parts:
         whole.tally.merge(part.tally)
+        whole.tiles += part.tiles
         whole.reclassified += part.reclassified
         for strip, pieces in part.strips.items():
             whole.strips.setdefault(strip, []).extend(pieces)

@@ -7,9 +7,9 @@ from typing import Literal
 from services.processor.pointcloud.crs import CloudCrs
 from services.processor.pointcloud.source import Source
 
-Need = Literal["statistics", "surface", "lowest", "ground"]
+Need = Literal["statistics", "surface", "lowest", "ground", "tiles"]
 """What a product may need: the distributions of all dimensions; the highest points on a grid; the
-lowest heights; the mean height of the ground."""
+lowest heights; the mean height of the ground; the nodes of the octree as tiles."""
 
 
 @dataclass(frozen=True)

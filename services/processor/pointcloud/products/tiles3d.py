@@ -1,0 +1,77 @@
+"""The cloud as 3D Tiles 1.1 in one file, for globes such as Cesium and for game engines.
+
+The file is a 3D Tiles Archive (3TZ 1.3): a ZIP file of plain entries, with an index at its end by
+which a reader finds a tile without reading the directory.
+"""
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+from services.processor.pointcloud.products.kind import Cloud, NotApplicable, ProductKind
+from services.processor.pointcloud.tiles import Sketch
+from services.processor.pointcloud.tileset import content_name, tilesets
+
+_INDEX = "@3dtilesIndex1@"
+
+
+def write(cloud: Cloud, path: Path) -> None:
+    """Write the archive; raises NotApplicable for an empty cloud."""
+    sketch, tiles = cloud.milled.sketch, sorted(cloud.milled.tiles)
+    if sketch is None or not tiles:
+        raise NotApplicable("The cloud has no points.")
+    with ZipFile(path, "w") as archive:
+        asset = {"version": "1.1", "extras": _extras(cloud, sketch)}
+        for name, content in tilesets(tiles, sketch.placement.transform, asset):
+            _add(
+                archive, name, json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+            )
+        for tile in tiles:
+            with (cloud.scratch / tile.segment).open("rb") as segment:
+                segment.seek(tile.offset)
+                _add(archive, content_name(tile.key), segment.read(tile.size))
+        _add(archive, _INDEX, _index(archive.infolist()))
+
+
+def _extras(cloud: Cloud, sketch: Sketch) -> dict[str, Any]:
+    """What a tileset cannot say otherwise."""
+    placement = sketch.placement
+    return {
+        "generator": "Pointmill",
+        "points": cloud.milled.product.points,
+        "coloured_by": sketch.tint,
+        "georeferenced": placement.transform is not None,
+        "source_crs": cloud.crs.name,
+        "origin_in_source_crs": list(placement.middle),
+        "notes": list(placement.notes),
+    }
+
+
+def _add(archive: ZipFile, name: str, content: bytes) -> None:
+    """Add a plain entry that is the same whenever it is made."""
+    entry = ZipInfo(name)
+    entry.compress_type = ZIP_STORED
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, content)
+
+
+def _index(entries: list[ZipInfo]) -> bytes:
+    """Where each entry begins, by the MD5 of its name as two little-endian numbers."""
+    places = []
+    for entry in entries:
+        digest = hashlib.md5(entry.filename.encode(), usedforsecurity=False).digest()
+        places.append((struct.unpack("<QQ", digest), entry.header_offset))
+    return b"".join(struct.pack("<QQQ", *digest, at) for digest, at in sorted(places))
+
+
+PRODUCT = ProductKind(
+    name="tiles3d",
+    file="tiles.3tz",
+    media_type="application/vnd.maxar.archive.3tz+zip",
+    title="3D Tiles 1.1 in one archive",
+    needs=frozenset({"tiles"}),
+    write=write,
+)
