@@ -22,6 +22,7 @@ from services.processor.pointcloud.forecast import forecast_mill
 from services.processor.pointcloud.ground_search import find_ground, wants_search
 from services.processor.pointcloud.inheritance import carried_records
 from services.processor.pointcloud.lookout import lay_surface, scope_of
+from services.processor.pointcloud.memory import keep_freed_memory
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.miller import Built, most_held
 from services.processor.pointcloud.morton import Key
@@ -89,6 +90,7 @@ class _Distributed:
 
 def mill(order: Order, meter: Meter) -> Milled:
     """Make the COPC file of a source. Raises TaskFailed with the codes of failures.py."""
+    keep_freed_memory()
     _check_space(order)
     reading = choose_reading(order.source, needs_laszip=order.needs_laszip)
     try:
