@@ -28,6 +28,7 @@ from services.processor.pointcloud.certificate_form import (
     SourceFacts,
 )
 from services.processor.pointcloud.conversion import describe_conversion
+from services.processor.pointcloud.copc import plain_name
 from services.processor.pointcloud.crs import CloudCrs, describe_crs
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.inheritance import reason_to_drop
@@ -81,6 +82,7 @@ class Account:
         cpu_seconds: what each product took.
         details: what products say of how they were made.
         salvage: what was rescued and lost, if that was asked for.
+        titles: what the products are, for people.
     """
 
     source_name: str | None
@@ -90,6 +92,7 @@ class Account:
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     salvage: Mapping[str, Any] | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
 
 
 def certify(
@@ -252,6 +255,9 @@ def _conversion(cloud: Cloud) -> Conversion:
         )
     for name in extra.duplicates:
         changed.append(f"All but the first extra dimension called {name!r} got a number.")
+    for name in sorted({record.user_id for record in source.carried}):
+        if not name.isascii():
+            changed.append(f"The user id {name!r} of records became {plain_name(name).decode()!r}.")
     return Conversion(
         source_point_format=source.point_format,
         product_point_format=cloud.milled.product.point_format,

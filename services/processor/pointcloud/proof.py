@@ -1,6 +1,7 @@
 """The two files that speak of all the others: the STAC item and, last, the certificate."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import google_crc32c
 
 from services.processor.pointcloud.certificate import Account, certify
 from services.processor.pointcloud.certificate_form import Effort, FileFacts, Product, Stage
+from services.processor.pointcloud.item import describe_item
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.miller import most_held
 from services.processor.pointcloud.products.kind import Cloud
@@ -31,12 +33,28 @@ def write_proof(
     meter.stage("certify", 1, "Taking checksums")
     source_file = describe_file(cloud.source.sent.path)
     files = {name: _product(one) for name, one in made.items()}
+    item = _write_item(cloud, account, source_file, files, out)
+    files["item"] = _product(item)
     meter.finish()
     effort = _effort(cloud, account, meter, {**held, "certify": most_held()})
     certificate = certify(cloud, account, source_file, files, effort)
     written = Made(out / "certificate.json", "application/json")
     written.path.write_text(certificate.model_dump_json(indent=1) + "\n")
-    return {"certificate": written}
+    return {"item": item, "certificate": written}
+
+
+def _write_item(
+    cloud: Cloud,
+    account: Account,
+    source_file: FileFacts,
+    files: Mapping[str, Product],
+    out: Path,
+) -> Made:
+    boundary = out / files["boundary"].file if "boundary" in files else None
+    item = describe_item(cloud, account, source_file, files, boundary)
+    written = Made(out / "item.json", "application/geo+json")
+    written.path.write_text(json.dumps(item, indent=1, allow_nan=False) + "\n")
+    return written
 
 
 def describe_file(path: Path) -> FileFacts:

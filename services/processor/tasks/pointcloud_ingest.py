@@ -155,6 +155,7 @@ def run(params: Params, work: Work) -> Outcome:
         left_out=written.left_out,
         cpu_seconds=written.cpu_seconds,
         salvage=salvaged.describe() if salvaged else None,
+        titles={kind.name: kind.title for kind in kinds},
     )
     made = {product.name: Made(product.path, product.media_type) for product in products}
     for name, one in write_proof(cloud, made, account, work.out, meter).items():

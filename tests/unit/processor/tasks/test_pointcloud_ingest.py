@@ -54,7 +54,7 @@ def test_a_file_becomes_four_products_that_agree_with_each_other(tmp_path: Path)
     source, said = cloud(tmp_path), []
     outcome = ingest(source, tmp_path, said, crs="EPSG:25832")
     paths = {product.name: product.path for product in outcome.products}
-    assert set(paths) == {"copc", "preview", "info", "certificate"}
+    assert set(paths) == {"copc", "preview", "info", "item", "certificate"}
 
     certificate = json.loads(paths["certificate"].read_text())
     info = json.loads(paths["info"].read_text())
@@ -72,14 +72,19 @@ def test_a_file_becomes_four_products_that_agree_with_each_other(tmp_path: Path)
 
 def test_only_the_products_asked_for_are_made(tmp_path: Path) -> None:
     outcome = ingest(cloud(tmp_path), tmp_path, [], products=["preview"])
-    assert {product.name for product in outcome.products} == {"copc", "preview", "certificate"}
+    assert {product.name for product in outcome.products} == {
+        "copc",
+        "preview",
+        "item",
+        "certificate",
+    }
     assert outcome.result.model_dump()["density"] is not None
 
 
 def test_a_cloud_alone_has_a_proof_and_nothing_else_is_looked_at(tmp_path: Path) -> None:
     outcome = ingest(cloud(tmp_path), tmp_path, [], products=[])
     paths = {product.name: product.path for product in outcome.products}
-    assert set(paths) == {"copc", "certificate"}
+    assert set(paths) == {"copc", "item", "certificate"}
     certificate = json.loads(paths["certificate"].read_text())
     assert certificate["source"]["classes"] == certificate["copc"]["classes"]
     assert outcome.result.model_dump()["density"] is None
