@@ -9,13 +9,16 @@ PREPARE := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(
 	$(PYTHON) -m deploy.local.prepare
 EXTRAS := gateway processor notifier client
 CODE := services shared sql deploy tests
+# How many mutated files `fuzz-engine` makes, and from which seed.
+COUNT ?= 1000
+SEED ?= 1
 # Real point clouds, where that folder stands beside the checkout.
 CORPUS := $(abspath ../shared/data/las)
 ifneq ($(wildcard $(CORPUS)/MANIFEST.csv),)
 export POINTMILL_CORPUS ?= $(CORPUS)
 endif
 
-.PHONY: help venv demo up down logs status check test bench-engine bench-engine-large contracts lock clean
+.PHONY: help venv demo up down logs status check test fuzz-engine bench-engine bench-engine-large contracts lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -54,6 +57,9 @@ test: ## Everything: the checks, then all tests against the real parts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -n 3 --dist loadfile
+
+fuzz-engine: venv ## Send 1,000 mutated files through the engine (COUNT=50 SEED=7 for others; 10 min)
+	@$(BIN)/python -m tests.fuzz --count $(COUNT) --seed $(SEED)
 
 bench-engine: venv ## Measure the engine on made-up clouds: speed, floor, memory, products, evenness (10 min)
 	@$(BIN)/python -m tests.bench.engine

@@ -129,12 +129,17 @@ def _plain_records(product: Product) -> tuple[list[bytes], list[tuple[bytes, byt
 
 
 def _vlr(user_id: str, record_id: int, payload: bytes, description: bytes) -> bytes:
-    name = user_id.encode("latin-1")
+    name = plain_name(user_id)
     return struct.pack("<H16sHH32s", 0, name, record_id, len(payload), description) + payload
 
 
 def _evlr_head(user_id: str, record_id: int, length: int, description: bytes) -> bytes:
-    return struct.pack("<H16sHQ32s", 0, user_id.encode("latin-1"), record_id, length, description)
+    return struct.pack("<H16sHQ32s", 0, plain_name(user_id), record_id, length, description)
+
+
+def plain_name(user_id: str) -> bytes:
+    """A record's user id in ASCII, as LAS wants it: readers refuse a file with any other byte."""
+    return user_id.encode("ascii", "replace")
 
 
 def _copy_chunks(file: BinaryIO, nodes: Sequence[tuple[Key, Chunk]], scratch: Path) -> list[int]:

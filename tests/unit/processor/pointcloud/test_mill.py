@@ -163,6 +163,19 @@ def test_the_header_says_what_is_true_of_the_points(
     assert header.global_encoding.wkt
 
 
+def test_a_record_whose_name_is_no_ascii_leaves_the_product_readable(
+    write_cloud: WriteCloud, mill_file: MillFile, tmp_path: Path
+) -> None:
+    source = write_cloud(
+        change=lambda las: las.vlrs.append(laspy.VLR("M" + "?" * 5, 7, "note", b"kept"))
+    )
+    source.write_bytes(source.read_bytes().replace(b"M?????", "Müller".encode("latin-1")))
+    mill_file(source)
+    with laspy.open(tmp_path / "out.copc.laz") as reader:
+        (vlr,) = (vlr for vlr in reader.header.vlrs if vlr.record_id == 7)
+    assert (vlr.user_id, vlr.record_data) == ("M?ller", b"kept")
+
+
 def test_a_source_shorter_than_its_header_says_is_refused(
     write_cloud: WriteCloud, mill_file: MillFile
 ) -> None:

@@ -1,0 +1,103 @@
+"""Mutated files through real attempts: `python -m tests.fuzz --count 1000 --seed 1`.
+
+Prints how they ended, and exits with status 1 if any ended as none may. What was found is kept with
+the number that makes it again: `python -m tests.fuzz --seed 1 --only 17`.
+"""
+
+import argparse
+import asyncio
+import logging
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import structlog
+
+from tests.fuzz.attempts import Case, Verdict, attempt, case
+from tests.fuzz.seeds import Seed, seeds
+
+GOOD_EVERY = 20
+AT_ONCE = 2
+
+
+async def main(count: int, run_seed: int, only: int | None, keep: Path) -> int:
+    """Run the cases; the exit status."""
+    sound = seeds()
+    numbers = range(count) if only is None else [only]
+    waiting, outcomes, findings = iter(numbers), Counter[tuple[str, str]](), 0
+    say(f"{len(numbers)} files of seed {run_seed}, made from {len(sound)} sound ones")
+
+    async def worker() -> None:
+        nonlocal findings
+        for number in waiting:
+            one = case(run_seed, number, sound)
+            findings += await _run(one, keep, outcomes)
+            if number % GOOD_EVERY == 0:
+                findings += await _run(_good(number, sound), keep, outcomes)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(worker())
+    say(table(outcomes))
+    say(f"{findings} findings")
+    return 1 if findings else 0
+
+
+def _good(number: int, sound: list[Seed]) -> Case:
+    """A sound file in between: the next job runs."""
+    seed = sound[number // GOOD_EVERY % len(sound)]
+    return Case(number, seed.name, "none", seed.data, seed.suffix, {"products": []})
+
+
+async def _run(one: Case, keep: Path, outcomes: Counter[tuple[str, str]]) -> int:
+    with tempfile.TemporaryDirectory(prefix="pointmill-fuzz-") as folder:
+        verdict = await attempt(one, Path(folder))
+    if one.mutation == "none" and verdict.outcome != "succeeded":
+        verdict = Verdict(verdict.outcome, verdict.finding or "a sound file did not succeed")
+    outcomes[verdict.outcome, one.mutation] += 1
+    if verdict.finding is None:
+        return 0
+    say(f"FOUND {kept(one, keep)} {one.params}: {verdict.finding}")
+    return 1
+
+
+def kept(one: Case, folder: Path) -> Path:
+    """Where the file is that somebody has to look at."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{one.name}{one.suffix}"
+    path.write_bytes(one.data)
+    return path
+
+
+def say(text: str) -> None:
+    """Tell whoever watches."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def table(outcomes: Counter[tuple[str, str]]) -> str:
+    """How many ended in each way, by mutation."""
+    ends = sorted({end for end, _ in outcomes}, key=lambda end: -_total(outcomes, end))
+    columns = sorted({mutation for _, mutation in outcomes})
+    width = max(map(len, ends), default=0)
+    rows = [f"{'':{width}} {'all':>5}  by mutation"]
+    for end in ends:
+        shares = [f"{name} {outcomes[end, name]}" for name in columns if outcomes[end, name]]
+        rows.append(f"{end:{width}} {_total(outcomes, end):5}  {', '.join(shares)}")
+    return "\n".join(rows)
+
+
+def _total(outcomes: Counter[tuple[str, str]], end: str) -> int:
+    return sum(number for (found, _), number in outcomes.items() if found == end)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, help="the number of a single case")
+    parser.add_argument("--keep", type=Path, default=Path(".local/fuzz"), help="for what is found")
+    given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    sys.exit(asyncio.run(main(given.count, given.seed, given.only, given.keep)))
