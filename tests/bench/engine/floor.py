@@ -1,12 +1,14 @@
 """The least that any mill has to do: decode the source, encode the finished chunks, nothing else.
 
-    python -m tests.bench.engine.floor SOURCE COPC RAW BATCH_POINTS NUMBER PROCESSES
+    python -m tests.bench.engine.floor SOURCE COPC RAW BATCH_POINTS PROCESSES
 
-Process NUMBER of PROCESSES decodes its share of the source's chunks into one buffer, over and over,
-and compresses its share of the product's chunks, whose records lie decoded in the file RAW (made by
-`write_raw` before anything is measured), and throws all of it away.
+Each of the processes decodes its share of the source's chunks into one buffer, over and over, and
+compresses its share of the product's chunks, whose records lie decoded in the file RAW (made by
+`write_raw` before anything is measured), and throws all of it away. One interpreter is started and
+forks the others, as the engine does.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -98,11 +100,17 @@ def _laz_record(source: Source) -> bytes:
 
 
 def main() -> None:
-    """Do one process's share."""
+    """Fork, and do every process's share."""
     source, copc, raw = read_source(Path(sys.argv[1])), read_source(Path(sys.argv[2])), sys.argv[3]
-    batch, number, processes = map(int, sys.argv[4:7])
+    batch, processes = map(int, sys.argv[4:])
+    number = next((number for number in range(1, processes) if not os.fork()), 0)
     done = decode(source, batch, number, processes), encode(copc, Path(raw), number, processes)
     sys.stdout.write(f"{done[0]} {done[1]}\n")
+    sys.stdout.flush()
+    for _ in range(1, processes if number == 0 else 1):
+        _, status = os.wait()
+        if status:
+            sys.exit("a share of the work has failed")
 
 
 if __name__ == "__main__":

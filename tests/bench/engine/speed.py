@@ -142,7 +142,7 @@ def measure_speed(
         ratios=[one.cpu / other.cpu for one, other in zip(engines, floors, strict=False)],
         held=watched.held,
         highest=watched.highest,
-        stages=effort["seconds"],
+        stages={stage["stage"]: stage["seconds"] for stage in effort["stages"]},
         source_bytes=source.stat().st_size,
         copc_bytes=copc.stat().st_size,
     )
@@ -154,13 +154,8 @@ def _effort(folder: Path) -> Any:
 
 
 def _decode_and_encode(source: Path, copc: Path, raw: Path, processes: int) -> Taken:
-    files = [str(source), str(copc), str(raw), str(_BATCH)]
-    taken = run_python(
-        *(
-            ["-m", "tests.bench.engine.floor", *files, str(number), str(processes)]
-            for number in range(processes)
-        )
-    )
+    arguments = [str(source), str(copc), str(raw), str(_BATCH), str(processes)]
+    taken = run_python(["-m", "tests.bench.engine.floor", *arguments])
     _expect_all(taken.output, read_source(source).point_count)
     return taken
 
