@@ -60,7 +60,8 @@ def find_ground(  # noqa: PLR0913, PLR0917 - one stage of the mill, which holds 
     return replace(
         scope,
         view=replace(scope.view, ground=found) if scope.view else None,
-        classify=found if order.classify_ground else None,
+        ground=found,
+        classify=order.classify_ground,
     )
 
 

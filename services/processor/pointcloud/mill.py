@@ -19,6 +19,7 @@ from services.processor.pointcloud.decoder import Reading, by_laszip, choose_rea
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.failures import points_missing, scratch_full
 from services.processor.pointcloud.forecast import forecast_mill
+from services.processor.pointcloud.ground_rule import GroundFound
 from services.processor.pointcloud.ground_search import find_ground, wants_search
 from services.processor.pointcloud.inheritance import carried_records
 from services.processor.pointcloud.lookout import lay_surface, scope_of
@@ -28,7 +29,7 @@ from services.processor.pointcloud.miller import Built, most_held
 from services.processor.pointcloud.morton import Key
 from services.processor.pointcloud.observation import together
 from services.processor.pointcloud.order import Order
-from services.processor.pointcloud.plan import Plan, Range, cell_levels, ranges_of
+from services.processor.pointcloud.plan import Plan, Range, cell_levels, processes_within, ranges_of
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records
 from services.processor.pointcloud.sample import sample_step
@@ -40,7 +41,6 @@ from shared.errors import TaskFailed
 
 _ALONE_POINTS = 1_000_000
 _PARTS_PER_PROCESS = 4
-_MEMBER_BYTES = 400 << 20
 _UNREADABLE = frozenset({"laz_damaged", "decoder_crashed"})
 
 
@@ -52,7 +52,8 @@ class Milled:
         reading: how the source was read.
         source_classes: points by class as they were decoded.
         tally, surface: what was counted and seen as the product was built.
-        reclassified: how many points got another class.
+        ground: which points a filter has found to be ground, if it had to look for them.
+        reclassified: how many points got another class for that.
         sample: some of the records, evenly taken, if anything but the tally was needed.
         sketch, tiles: how and where the nodes were drawn, if that was needed.
         product: what the COPC file says of itself.
@@ -68,6 +69,7 @@ class Milled:
     tally: Tally
     sample: Records
     surface: Surface | None
+    ground: GroundFound | None
     reclassified: int
     sketch: Sketch | None
     tiles: list[Tile]
@@ -146,6 +148,7 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         tally=seen.tally,
         sample=distributed.sample,
         surface=surface,
+        ground=scope.ground,
         reclassified=seen.reclassified,
         sketch=scope.sketch,
         tiles=seen.tiles,
@@ -183,6 +186,7 @@ def _first_plan(order: Order, reading: Reading) -> Plan:
         levels=cell_levels(source.point_count),
         extra=read_extra_bytes(source).dimensions,
         laz_record=laz_record(target_format(source.point_format), source.extra_bytes),
+        batch_bytes=processes_within(order.memory_bytes, order.workers)[1],
         sample_step=sample_step(source.point_count)
         if order.classify_ground or order.needs - {"statistics"}
         else 0,
@@ -195,8 +199,7 @@ def _crew_size(order: Order, reading: Reading) -> int:
     if small and reading.decoder != "laszip":
         return 0
     # laszip can crash on a damaged file; then it had better be another process that does.
-    affordable = order.memory_bytes // _MEMBER_BYTES
-    return 1 if small else max(1, min(order.workers, affordable))
+    return 1 if small else processes_within(order.memory_bytes, order.workers)[0]
 
 
 @contextmanager

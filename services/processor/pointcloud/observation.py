@@ -27,14 +27,16 @@ class Scope:
         ranges: the smallest and largest value of every dimension.
         statistics: whether every dimension is counted, not only what the header tells.
         view: what to remember of the points as seen from above, if anything.
-        classify: by what to give points that nobody has classified a class, if they are to get one.
+        ground: what a filter has found to be ground, if it had to look.
+        classify: whether points that nobody has classified get a class by it.
         sketch: how to draw the nodes of the octree, if they are to be drawn.
     """
 
     ranges: Ranges
     statistics: bool
     view: View | None
-    classify: GroundFound | None = None
+    ground: GroundFound | None = None
+    classify: bool = False
     sketch: Sketch | None = None
 
 
@@ -63,7 +65,7 @@ class Observation:
 
     def __init__(self, scope: Scope, folder: Path, name: str) -> None:
         self._view = scope.view
-        self._classify = scope.classify
+        self._classify = scope.ground if scope.classify else None
         self._name = name
         self._file = (folder / name).open("wb", buffering=0)
         self.seen = Seen(Tally(scope.ranges, whole=scope.statistics), {})

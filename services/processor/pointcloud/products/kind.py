@@ -20,9 +20,12 @@ class Settings:
 
     Attributes:
         picture_cells: pixels along the longer side of the preview.
+        contour_interval: from one contour line to the next, in units of the heights; None for a
+            round one that suits the terrain.
     """
 
     picture_cells: int = 1024
+    contour_interval: float | None = None
 
 
 @dataclass(frozen=True)
