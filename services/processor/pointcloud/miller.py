@@ -26,7 +26,7 @@ from services.processor.pointcloud.morton import (
     places_within,
 )
 from services.processor.pointcloud.observation import Observation, Scope, Seen
-from services.processor.pointcloud.plan import LEAF_POINTS, LEAST_POINTS, Plan, Range
+from services.processor.pointcloud.plan import LEAST_POINTS, Plan, Range
 from services.processor.pointcloud.ranges import Ranges
 from services.processor.pointcloud.records import Records, as_bytes
 from services.processor.pointcloud.sample import Sample
@@ -147,7 +147,7 @@ class Miller:
         records = read_cell(plan.scratch, cell, plan.dtype)
         self._watch(records)
         places = places_within(records, plan.cube, cell.key, CODE_LEVELS)
-        nodes = share_out(places, plan.grid, cell.key, LEAF_POINTS, LEAST_POINTS)
+        nodes = share_out(places, plan.grid, cell.key, plan.leaf_points, LEAST_POINTS)
         grouped = np.take(as_bytes(records), nodes.order, axis=0)
         points, twins = len(records), _count_twins(records)
         del records, places

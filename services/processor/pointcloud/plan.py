@@ -22,6 +22,11 @@ LEAST_POINTS = 100
 """Leaves of fewer points are not worth a chunk: their points are shown by the node above."""
 
 _CELL_BYTES = 36 << 20
+_LEAST_BATCH_BYTES = 4 << 20
+_LEADER_BYTES = 96 << 20
+_MEMBER_BYTES = 160 << 20
+"""What the process that leads holds, and each that works: measured, with room for a full cell."""
+
 _USUAL_CELL = 250_000
 _DEEPEST_CELLS = 5
 
@@ -39,6 +44,7 @@ class Plan:
         extra: the described extra dimensions.
         laz_record: how the chunks of the product are compressed.
         grid: what coarse levels of the octree show one point each of.
+        batch_bytes: how many bytes of points are in memory at once while they are distributed.
         sample_step: every how many points one is kept for a first impression; 0 for none.
     """
 
@@ -50,6 +56,7 @@ class Plan:
     extra: tuple[ExtraDimension, ...]
     laz_record: bytes
     grid: GridKind = "cubes"
+    batch_bytes: int = _CELL_BYTES
     sample_step: int = 0
 
     @property
@@ -60,12 +67,28 @@ class Plan:
     @property
     def batch_points(self) -> int:
         """How many points are in memory at once while they are distributed."""
-        return max(min(1_000_000, _CELL_BYTES // self.dtype.itemsize), 1000)
+        return max(min(1_000_000, self.batch_bytes // self.dtype.itemsize), 1000)
+
+    @property
+    def leaf_points(self) -> int:
+        """Subtrees of at most this many points are one node; fewer if the records are huge."""
+        return max(min(LEAF_POINTS, _CELL_BYTES // self.dtype.itemsize), 1)
 
     @property
     def cell_points(self) -> int:
         """A cell with more points than this is split before it is built."""
-        return max(min(1_200_000, _CELL_BYTES // self.dtype.itemsize), LEAF_POINTS)
+        return max(min(1_200_000, _CELL_BYTES // self.dtype.itemsize), self.leaf_points)
+
+
+def processes_within(memory_bytes: int, workers: int) -> tuple[int, int]:
+    """How many processes may work in this much memory, and how many bytes a batch of each may have.
+
+    At least one: it then reads in smaller batches, but a full cell has to fit all the same.
+    """
+    left = memory_bytes - _LEADER_BYTES
+    processes = max(1, min(workers, left // _MEMBER_BYTES))
+    spare = max(left // processes - _MEMBER_BYTES // 4, 0)
+    return processes, min(_CELL_BYTES, max(_LEAST_BATCH_BYTES, spare // 4))
 
 
 def cell_levels(points: int) -> int:

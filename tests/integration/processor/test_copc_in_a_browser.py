@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.processor.pointcloud import hierarchy, miller
+from services.processor.pointcloud import hierarchy, miller, plan
 from services.processor.task import GIBIBYTE, Work
 from services.processor.tasks.pointcloud_ingest import TASK, Params
 from tests.bench.engine.airborne import write_airborne
@@ -21,7 +21,7 @@ def test_a_browser_finds_every_point_through_many_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point_format: int
 ) -> None:
     # As if the cloud were so large that its hierarchy has pages.
-    monkeypatch.setattr(miller, "LEAF_POINTS", 200)
+    monkeypatch.setattr(plan, "LEAF_POINTS", 200)
     monkeypatch.setattr(miller, "LEAST_POINTS", 0)
     for name, limit in (("_WHOLE", 40), ("_LEVELS", 2), ("_SMALL", 3)):
         monkeypatch.setattr(hierarchy, name, limit)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.processor.pointcloud import hierarchy as pages
-from services.processor.pointcloud import miller
+from services.processor.pointcloud import miller, plan
 from services.processor.pointcloud.chunks import Chunk
 from services.processor.pointcloud.hierarchy import hierarchy
 from services.processor.pointcloud.morton import Key, ancestor
@@ -85,7 +85,7 @@ def test_readers_of_others_find_every_point_through_many_pages(
 ) -> None:
     for name, limit in PAGE_LIMITS.items():
         monkeypatch.setattr(pages, name, limit)
-    monkeypatch.setattr(miller, "LEAF_POINTS", 200)
+    monkeypatch.setattr(plan, "LEAF_POINTS", 200)
     monkeypatch.setattr(miller, "LEAST_POINTS", 0)
     milled = mill_file(write_cloud(points=60_000))
     assert milled.nodes > 100

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.processor.pointcloud import hierarchy, miller
+from services.processor.pointcloud import hierarchy, miller, plan
 from tests.fixtures.records import expected_records, in_order
 from tests.unit.processor.pointcloud.conftest import MillFile, WriteCloud
 
@@ -22,7 +22,7 @@ SCALE = 0.001
 @pytest.fixture
 def many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small clouds have many nodes, and their hierarchy several pages."""
-    monkeypatch.setattr(miller, "LEAF_POINTS", 200)
+    monkeypatch.setattr(plan, "LEAF_POINTS", 200)
     monkeypatch.setattr(miller, "LEAST_POINTS", 0)
     for name, limit in (("_WHOLE", 40), ("_LEVELS", 2), ("_SMALL", 3)):
         monkeypatch.setattr(hierarchy, name, limit)
