@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from tests.bench.engine import airborne
-from tests.bench.engine.measuring import ROOT
+from tests.bench.engine.measuring import KEPT
 from tests.bench.engine.report import (
     Measured,
     Verdict,
@@ -33,7 +33,6 @@ from tests.bench.engine.speed import (
     workplace,
 )
 
-_KEPT = ROOT / ".local" / "bench"
 _MILLION = 1_000_000
 
 
@@ -46,9 +45,9 @@ def say(line: str = "") -> None:
 def cloud(millions: int, point_format: int) -> Path:
     """The input, made if it is not there yet; another version of its maker makes another file."""
     edition = hashlib.sha256(Path(airborne.__file__).read_bytes()).hexdigest()[:8]
-    path = _KEPT / f"airborne-{millions}M-{point_format}-{edition}.laz"
+    path = KEPT / f"airborne-{millions}M-{point_format}-{edition}.laz"
     if not path.exists():
-        _KEPT.mkdir(parents=True, exist_ok=True)
+        KEPT.mkdir(parents=True, exist_ok=True)
         say(f"making {path.name}")
         airborne.write_airborne(path, millions * _MILLION, point_format)
     return path
@@ -114,7 +113,7 @@ def main() -> int:
     marks = {True: "holds  ", False: "FAILS  ", None: "unknown"}
     for verdict in verdicts:
         say(f"{marks[verdict.holds]} {verdict.what}: {verdict.found}")
-    path = _KEPT / ("engine-large.json" if chosen.large else "engine.json")
+    path = KEPT / ("engine-large.json" if chosen.large else "engine.json")
     path.write_text(json.dumps(as_json(measured, verdicts), indent=1) + "\n")
     return int(any(verdict.holds is False for verdict in verdicts))
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+KEPT = ROOT / ".local" / "bench"
+"""Where the clouds are kept, and where everything else is for a while; git does not see it."""
+
 _SAMPLE_SECONDS = 0.05
 
 

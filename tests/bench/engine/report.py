@@ -109,7 +109,7 @@ def _judge_speed(speed: Speed) -> Iterable[Verdict]:
         what = f"speed of {name} >= {LEAST_SPEED / 1e6} M points/s on two idle cores"
         yield Verdict(what, found, rate >= LEAST_SPEED if quiet else None)
     most = min(speed.memory_given, GIBIBYTE)
-    found = f"{_mib(speed.highest)} MiB"
+    found = f"{_mib(speed.highest)} MiB, all points are {_mib(speed.record_bytes)} MiB"
     yield Verdict(f"memory of {name} <= {_mib(most)} MiB", found, speed.highest <= most)
 
 

@@ -15,7 +15,7 @@ from services.processor.pointcloud.products.catalogue import DEFAULT, NAMES
 from services.processor.pointcloud.source import read_source
 from tests.bench.engine.evenness import evenness
 from tests.bench.engine.floor import write_raw
-from tests.bench.engine.measuring import Taken, run_python
+from tests.bench.engine.measuring import KEPT, Taken, run_python
 
 GIBIBYTE = 1 << 30
 WORKERS = min(os.cpu_count() or 1, 2)
@@ -35,6 +35,7 @@ class Speed:
         ratios: the engine's CPU over the floor's, of each pair of runs.
         held, highest: memory of all processes, as `Taken` has it, of a run apart.
         stages: wall seconds of each stage, of the last run.
+        record_bytes: size of all points in memory.
         source_bytes, copc_bytes: sizes of the files.
     """
 
@@ -52,6 +53,7 @@ class Speed:
     held: int
     highest: int
     stages: dict[str, float]
+    record_bytes: int
     source_bytes: int
     copc_bytes: int
 
@@ -90,8 +92,8 @@ class Cost:
 
 @contextmanager
 def workplace() -> Iterator[Path]:
-    """A folder for everything that a measurement leaves; not in memory, if it can be helped."""
-    with tempfile.TemporaryDirectory(prefix="pointmill-bench-") as name:
+    """A folder for everything that a measurement leaves; on a disk, as /tmp may not be."""
+    with tempfile.TemporaryDirectory(prefix="work-", dir=KEPT) as name:
         yield Path(name)
 
 
@@ -143,6 +145,7 @@ def measure_speed(
         held=watched.held,
         highest=watched.highest,
         stages={stage["stage"]: stage["seconds"] for stage in effort["stages"]},
+        record_bytes=header.point_count * header.record_length,
         source_bytes=source.stat().st_size,
         copc_bytes=copc.stat().st_size,
     )

@@ -23,6 +23,7 @@ GOOD = Speed(
     held=300 << 20,
     highest=400 << 20,
     stages={"read": 3.0},
+    record_bytes=360_000_000,
     source_bytes=60_000_000,
     copc_bytes=70_000_000,
 )
