@@ -46,8 +46,10 @@ def footprint_of_bounds(crs: CloudCrs, mins: Corner, maxs: Corner) -> Footprint 
         transformer = Transformer.from_crs(ground, "EPSG:4326", always_xy=True)
         if ground.is_geocentric:
             return _of_box(_box_of_space(ground, mins, maxs))
+        # Errors are no numbers in the result. Asked to raise them, PROJ would also raise those of
+        # the poles, which it tries each time and which a conical projection does not have.
         box = transformer.transform_bounds(
-            mins[0], mins[1], maxs[0], maxs[1], densify_pts=_DENSIFIED, errcheck=True
+            mins[0], mins[1], maxs[0], maxs[1], densify_pts=_DENSIFIED
         )
         footprint = _of_box(tuple(round(value, _DECIMALS) for value in box))
         if footprint is None or box[0] > box[2] or box[2] - box[0] >= 180:
@@ -55,6 +57,16 @@ def footprint_of_bounds(crs: CloudCrs, mins: Corner, maxs: Corner) -> Footprint 
         return Footprint(_bent(transformer, mins, maxs), footprint.bbox)
     except (CRSError, ProjError):
         return None
+
+
+def degrees_from_home(crs: CloudCrs, footprint: Footprint) -> float:
+    """How far outside the area where its EPSG code is used a cloud lies; 0 within or if unknown."""
+    area = CRS.from_epsg(crs.epsg).area_of_use if crs.epsg else None
+    west, south, east, north = footprint.bbox
+    if area is None or west > east or area.west > area.east:
+        return 0.0
+    x, y = (west + east) / 2, (south + north) / 2
+    return max(area.west - x, x - area.east, area.south - y, y - area.north, 0.0)
 
 
 def footprint_of_boundary(path: Path) -> Footprint | None:

@@ -8,12 +8,15 @@ import numpy as np
 from services.processor.pointcloud.crs import CloudCrs
 from services.processor.pointcloud.cube import bounds_of
 from services.processor.pointcloud.extra import read_extra_bytes
+from services.processor.pointcloud.footprint import degrees_from_home, footprint_of_bounds
 from services.processor.pointcloud.mill import Milled
 from services.processor.pointcloud.source import Source
 from shared.preflight import Oddity
 
 _FOOT = "foot"
 _MANY_RECORDS = 100
+_FAR_FROM_HOME = 3.0
+"""Degrees; half a zone of UTM, within which the neighbour's zone is often used on purpose."""
 
 
 def find_oddities(source: Source, crs: CloudCrs, milled: Milled) -> list[Oddity]:
@@ -23,6 +26,7 @@ def find_oddities(source: Source, crs: CloudCrs, milled: Milled) -> list[Oddity]
         *crs.oddities,
         *_units(crs),
         *_extent(source, milled),
+        *_place(crs, milled),
         *_returns(source, milled),
         *_values(source, milled),
         *_extra_bytes(source),
@@ -73,6 +77,28 @@ def _extent(source: Source, milled: Milled) -> Iterator[Oddity]:
         yield Oddity(
             "duplicate_points",
             f"{milled.twins} points lie exactly where another point lies.",
+        )
+
+
+def _place(crs: CloudCrs, milled: Milled) -> Iterator[Oddity]:
+    """Whether the coordinate system can be that of these coordinates."""
+    product = milled.product
+    if not product.points or crs.name is None:
+        return
+    footprint = footprint_of_bounds(crs, product.mins, product.maxs)
+    if footprint is None and crs.geographic:
+        yield Oddity(
+            "crs_contradicts_bounds",
+            f"The coordinates are no degrees, as {crs.name} wants them; give the right coordinate "
+            "system with the parameter `crs`.",
+        )
+    if footprint and degrees_from_home(crs, footprint) > _FAR_FROM_HOME:
+        west, south, _, _ = footprint.bbox
+        yield Oddity(
+            "crs_improbable",
+            f"The cloud would lie at longitude {west:.2f}, latitude {south:.2f}, far from where "
+            f"{crs.name} is used; if that is wrong, give the coordinate system with the parameter "
+            "`crs`.",
         )
 
 

@@ -173,6 +173,27 @@ def test_coordinates_that_cannot_be_those_of_their_system_have_no_place(
         assert "have no place on the globe" in item["properties"]["description"]
 
 
+@pytest.mark.parametrize(
+    ("crs", "code"),
+    [
+        ("EPSG:4326", "crs_contradicts_bounds"),
+        ("EPSG:2154", "crs_improbable"),
+        ("EPSG:32633", None),
+    ],
+)
+def test_a_coordinate_system_that_cannot_be_right_is_warned_of(
+    write_cloud: WriteCloud, tmp_path: Path, crs: str, code: str | None
+) -> None:
+    outcome = ingest(write_cloud(), tmp_path, crs=crs, **QUICK)
+    warnings = {
+        warning["code"]: warning["message"]
+        for warning in read_product(outcome, "certificate")["warnings"]
+    }
+    about = {"crs_contradicts_bounds", "crs_improbable"} & set(warnings)
+    assert about == ({code} if code else set())
+    assert all("parameter `crs`" in warnings[one] for one in about)
+
+
 def test_an_empty_cloud_is_an_item_without_a_place(tmp_path: Path) -> None:
     path = tmp_path / "empty.las"
     laspy.LasData(laspy.LasHeader(point_format=6, version="1.4")).write(path)
