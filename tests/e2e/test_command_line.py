@@ -125,6 +125,27 @@ async def test_several_files_give_a_list_and_the_bad_ones_their_codes(
     assert module_system.api_key not in ran.out + ran.err
 
 
+async def test_a_damaged_file_is_salvaged_when_its_refusal_is_answered(
+    run: Pointmill, tmp_path: Path
+) -> None:
+    whole = honest.chunked(7, 1200, 500)
+    damaged, certificate = tmp_path / "damaged.laz", tmp_path / "certificate.json"
+    damaged.write_bytes(whole[: len(whole) * 2 // 3])
+    refused = (await run("upload", damaged, "--wait", "--json")).document()
+    assert refused["error"]["code"] == "laz_truncated"
+    assert "salvage=true" in refused["error"]["remedy"]
+    cloud = refused["cloud"]["id"]
+    ran = await run(
+        "run", "pointcloud.ingest", "salvage=true", "--cloud", cloud, "--wait", "--json"
+    )
+    assert ran.status == 0, ran.err
+    result = ran.document()["result"]
+    assert result["points"] == 500
+    assert "points_lost" in {warning["code"] for warning in result["warnings"]}
+    assert (await run("get", cloud, "certificate", "-o", certificate)).status == 0
+    assert json.loads(certificate.read_text())["salvage"]["points_lost"] == 700
+
+
 async def test_an_upload_that_is_not_waited_for_is_accepted(run: Pointmill, town: Path) -> None:
     ran = await run("upload", town, "--json")
     assert (ran.status, ran.err) == (0, "")

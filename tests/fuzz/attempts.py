@@ -31,6 +31,9 @@ ENGINE_CODES = frozenset(
 )
 """What the engine may say of a file, besides the refusals of the preflight."""
 
+_PROBER_BROKEN = "exit status"
+"""A prober may die by a signal; one that ends by itself has a bug."""
+
 _BOUNDS = Bounds(memory_bytes=2 << 30, scratch_bytes=4 << 30, processes=72)
 
 
@@ -109,6 +112,8 @@ def _judge_failure(error: PointmillError, log: LogTail) -> Verdict:
     words = (error.title, error.detail, error.remedy)
     if not all(words) or any("Traceback" in text or "Error(" in text for text in words):
         return Verdict(error.code, f"it does not speak to people: {words}")
+    if _PROBER_BROKEN in error.detail:
+        return Verdict(error.code, f"{error.detail}\n{log.text()}")
     return Verdict(error.code)
 
 
@@ -146,4 +151,5 @@ def _adds_up(loss: dict[str, Any], promised: int, points: int) -> bool:
         and loss["points_rescued"] == points
         and loss["points_lost"] >= missing
         and (not missing or loss["lost"])
+        and not any(_PROBER_BROKEN in lost["reason"] for lost in loss["lost"])
     )

@@ -14,7 +14,6 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import BinaryIO, Literal
 
 import laszip
@@ -40,6 +39,7 @@ from shared.errors import PointmillError
 
 _POINTER_BYTES = 8
 _SKIP = 1 << 16
+_MAPPED_BYTES = 1 << 30  # address space of the interpreter and its libraries, with room to spare
 
 
 Word = tuple[Literal["written"], Batch] | tuple[Literal["done", "damaged", "failed"], object]
@@ -189,8 +189,7 @@ class _Recompression:
 
 def _limit_memory(memory_bytes: int) -> None:
     """Let an absurd allocation fail here, before it is seen as that of the whole attempt."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
+    _lower(resource.RLIMIT_AS, _MAPPED_BYTES + memory_bytes)
 
 
 def _limit_time(points: int) -> None:
