@@ -31,6 +31,7 @@ from services.processor.pointcloud.conversion import describe_conversion
 from services.processor.pointcloud.copc import plain_name
 from services.processor.pointcloud.crs import CloudCrs, describe_crs
 from services.processor.pointcloud.extra import read_extra_bytes
+from services.processor.pointcloud.ground_account import account_for_ground
 from services.processor.pointcloud.inheritance import reason_to_drop
 from services.processor.pointcloud.instants import file_date, gps_time_is_standard
 from services.processor.pointcloud.products.kind import Cloud
@@ -117,6 +118,7 @@ def certify(
         agreement=_agreement(cloud),
         crs=_crs(cloud.crs),
         salvage=Salvage.model_validate(account.salvage) if account.salvage else None,
+        ground=account_for_ground(cloud),
         conversion=_conversion(cloud),
         records=_records(cloud),
         repairs=[
@@ -193,8 +195,8 @@ def _agreement(cloud: Cloud) -> Agreement:
     else:
         count = f"All {source.point_count} points" if source.point_count > 1 else "The one point"
         verb = "are" if source.point_count > 1 else "is"
-        each = "as many of each class as there" if classes else "but the numbers by class differ"
-        statement = f"{count} of the source {verb} in the COPC file, {each}."
+        each = "each class has as many as before" if classes else "the numbers by class differ"
+        statement = f"{count} of the source {verb} in the COPC file; {each}."
     return Agreement(
         points=points, classes=classes, bounds=_bounds_hold(cloud), statement=statement
     )
@@ -213,7 +215,10 @@ def _bounds_hold(cloud: Cloud) -> bool:
 
 
 def _crs(crs: CloudCrs) -> CrsFacts:
-    return CrsFacts(**describe_crs(crs), statement=_FOUND[crs.found], missing=_notes(_missing(crs)))
+    statement = _FOUND[crs.found]
+    if crs.found != "none" and crs.name is None:
+        statement = "The source has records that should say it, but they name no known system."
+    return CrsFacts(**describe_crs(crs), statement=statement, missing=_notes(_missing(crs)))
 
 
 def _missing(crs: CloudCrs) -> Iterable[Oddity]:
@@ -249,6 +254,11 @@ def _conversion(cloud: Cloud) -> Conversion:
     source = cloud.source
     changed = describe_conversion(source.point_format, int(cloud.milled.source_classes[12]))
     extra = read_extra_bytes(source)
+    if cloud.milled.reclassified:
+        changed.append(
+            f"{cloud.milled.reclassified} points that nobody had classified got a class: ground, or "
+            "unclassified."
+        )
     for name in extra.tuples:
         changed.append(
             f"The members of the extra dimension {name!r} became dimensions of their own."

@@ -6,6 +6,7 @@ from services.processor.pointcloud.source import Carried, Source
 
 _GEOTIFF = frozenset({34735, 34736, 34737})
 _WKT = 2112
+_OF_EVERY_COPC = frozenset({("copc", 1), ("copc", 1000), ("laszip encoded", 22204)})
 _WAVEFORM_DESCRIPTORS = range(100, 355)
 _WAVEFORM_DATA = 65535
 
@@ -18,8 +19,9 @@ def carried_records(source: Source, crs: CloudCrs) -> tuple[Carried, ...]:
 def reason_to_drop(source: Source, record: Carried, crs: CloudCrs) -> str | None:
     """Why the product does not keep this record; None if it does."""
     user, number = record.user_id.lower(), record.record_id
-    if user == "copc" or (user == "laszip encoded" and number == 22204):
-        return "The product has its own."
+    if user == "copc" or (user, number) in _OF_EVERY_COPC:
+        own = (user, number) in _OF_EVERY_COPC
+        return "The product has its own." if own else "It belongs to the octree of the source."
     if user == "entwine" and number == 1000:
         return "It describes where the chunks lie in the source."
     if user in ("lasf_projection", "liblas") and number == _WKT and crs.wkt is not None:

@@ -3,8 +3,9 @@
 What nobody has said stays out: a cloud without a coordinate system has no geometry and no box.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
@@ -173,10 +174,17 @@ def _projection(cloud: Cloud) -> dict[str, Any]:
     if wkt2 := _wkt2(crs):
         found["proj:wkt2"] = wkt2
     if product.points:
-        found["proj:bbox"] = [*product.mins, *product.maxs]
+        low, high = _shown(cloud, product.mins), _shown(cloud, product.maxs)
+        found["proj:bbox"] = [*low, *high]
         if crs.name:
-            found["proj:geometry"] = rectangle(product.mins, product.maxs)
+            found["proj:geometry"] = rectangle(low, high)
     return found
+
+
+def _shown(cloud: Cloud, corner: Sequence[float]) -> list[float]:
+    """Coordinates without the noise behind the digits that the scale has."""
+    digits = [math.ceil(-math.log10(abs(scale))) + 3 for scale in cloud.source.scales]
+    return [round(value, max(places, 0)) for value, places in zip(corner, digits, strict=True)]
 
 
 def _wkt2(crs: CloudCrs) -> str | None:

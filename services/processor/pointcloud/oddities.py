@@ -53,9 +53,13 @@ def _units(crs: CloudCrs) -> Iterator[Oddity]:
             "geographic_coordinates",
             "The coordinates are degrees; areas and densities are in square degrees.",
         )
-    units = [unit for unit in (crs.unit, crs.vertical_unit) if unit and _FOOT in unit]
-    if units:
-        yield Oddity("coordinates_in_feet", f"The coordinates are in feet ({units[0]}).")
+    axes = [
+        (f"{axes} in {unit}")
+        for axes, unit in (("x and y", crs.unit), ("z", crs.vertical_unit))
+        if unit and _FOOT in unit
+    ]
+    if axes:
+        yield Oddity("coordinates_in_feet", f"The coordinates are in feet: {', '.join(axes)}.")
 
 
 def _extent(source: Source, milled: Milled) -> Iterator[Oddity]:
@@ -76,7 +80,7 @@ def _extent(source: Source, milled: Milled) -> Iterator[Oddity]:
     if milled.twins:
         yield Oddity(
             "duplicate_points",
-            f"{milled.twins} points lie exactly where another point lies.",
+            f"{_points(milled.twins, 'lies', 'lie')} exactly where another point lies.",
         )
 
 
@@ -110,13 +114,14 @@ def _returns(source: Source, milled: Milled) -> Iterator[Oddity]:
     zero = int(table[:, 0].sum())
     if zero:
         yield Oddity(
-            "return_number_zero", f"{zero} points have the return number 0, which does not exist."
+            "return_number_zero",
+            f"{_points(zero, 'has', 'have')} the return number 0, which does not exist.",
         )
     above = int(np.triu(table, 1).sum())
     if above:
         yield Oddity(
             "return_number_too_high",
-            f"{above} points have a return number above the number of returns.",
+            f"{_points(above, 'has', 'have')} a return number above the number of returns.",
         )
     by_return = table.sum(axis=0)[1:].tolist()
     stated = list(source.returns_in_header)
@@ -149,7 +154,7 @@ def _values(source: Source, milled: Milled) -> Iterator[Oddity]:
     elif unusable := milled.ranges.unusable.get("gps_time"):
         yield Oddity(
             "gps_time_not_finite",
-            f"{unusable} points have a GPS time that is not a usable number.",
+            f"{_points(unusable, 'has', 'have')} a GPS time that is not a usable number.",
         )
 
 
@@ -166,3 +171,8 @@ def _extra_bytes(source: Source) -> Iterator[Oddity]:
             "extra_bytes_duplicate_name",
             f"More than one extra dimension is called {extra.duplicates[0]!r}.",
         )
+
+
+def _points(count: int, one: str, many: str) -> str:
+    """A number of points with the verb in the right form."""
+    return f"1 point {one}" if count == 1 else f"{count} points {many}"

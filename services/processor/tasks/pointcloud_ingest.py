@@ -62,6 +62,19 @@ class Params(BaseModel):
     preview_size: int = Field(
         default=1024, ge=64, le=4096, description="Pixels along the longer side of the preview."
     )
+    contour_interval: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="From one contour line to the next, in the unit of the heights; without a "
+        "choice a round one that gives 10 to 25 levels.",
+        examples=[0.5],
+    )
+    classify_ground: bool = Field(
+        default=False,
+        description="Whether points in class 0 or 1 become ground (2) or unclassified (1) where the "
+        "source does not say which points are ground; every record stays as it was otherwise.",
+    )
     salvage: bool = Field(
         default=False,
         description="Whether to keep what can still be read of a damaged file; the certificate "
@@ -133,6 +146,7 @@ def run(params: Params, work: Work) -> Outcome:
         memory_bytes=work.memory_bytes,
         needs=frozenset(need for kind in kinds for need in kind.needs),
         resolution=params.resolution,
+        classify_ground=params.classify_ground,
         needs_laszip=seen.needs_laszip,
     )
     costs = forecast_products([kind.name for kind in kinds], params.preview_size)
@@ -144,7 +158,7 @@ def run(params: Params, work: Work) -> Outcome:
     if (work.source_name or "").lower().endswith(".copc.laz") and not seen.copc:
         note = "The file's name says COPC, but there is none in it; it was read as plain LAZ."
         oddities.append(Oddity("copc_by_name_only", note))
-    settings = Settings(picture_cells=params.preview_size)
+    settings = Settings(picture_cells=params.preview_size, contour_interval=params.contour_interval)
     cloud = Cloud(source, crs, milled, order.copc, work.scratch, settings)
     written = _write_products(kinds, cloud, work.out, meter, costs)
     products = [Product("copc", order.copc, "application/vnd.laszip+copc"), *written.products]
@@ -217,9 +231,12 @@ def _result(cloud: Cloud, oddities: list[Oddity]) -> Result:
 
 def _merged(first: tuple[Oddity, ...], second: list[Oddity], crs: CloudCrs) -> list[Oddity]:
     """Both lists; a code that stands in the first is not repeated."""
-    # What the header says about its coordinate system no longer matters if the caller chose one.
+    # What the header says about its coordinate system no longer matters if the caller chose one, and
+    # a code that PROJ finds is one.
     about_crs = {"no_crs", "crs_without_epsg", "crs_contradicts_bounds"}
     settled = about_crs if crs.found == "parameter" else set()
+    if crs.epsg is not None:
+        settled = settled | {"crs_without_epsg"}
     kept = [oddity for oddity in first if oddity.code not in settled]
     known = {oddity.code for oddity in kept}
     return [*kept, *(oddity for oddity in second if oddity.code not in known)]
