@@ -1,7 +1,8 @@
 """Mutated files through real attempts: `python -m tests.fuzz --count 1000 --seed 1`.
 
 Prints how they ended, and exits with status 1 if any ended as none may. What was found is kept with
-the number that makes it again: `python -m tests.fuzz --seed 1 --only 17`.
+the number that makes it again: `python -m tests.fuzz --seed 1 --only 17`. With `--salvage-all` the
+files are every real one and every lie of tests/fixtures/hostile.py as they are, all with a salvage.
 """
 
 import argparse
@@ -10,10 +11,13 @@ import logging
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import structlog
 
+from tests.fixtures.corpus import read_corpus
+from tests.fixtures.hostile import lies
 from tests.fuzz.attempts import Case, Verdict, attempt, case
 from tests.fuzz.seeds import Seed, seeds
 
@@ -21,20 +25,17 @@ GOOD_EVERY = 20
 AT_ONCE = 2
 
 
-async def main(count: int, run_seed: int, only: int | None, keep: Path) -> int:
-    """Run the cases; the exit status."""
+async def main(cases: Iterable[Case], keep: Path) -> int:
+    """Run the cases and a sound file now and then; the exit status."""
     sound = seeds()
-    numbers = range(count) if only is None else [only]
-    waiting, outcomes, findings = iter(numbers), Counter[tuple[str, str]](), 0
-    say(f"{len(numbers)} files of seed {run_seed}, made from {len(sound)} sound ones")
+    waiting, outcomes, findings = iter(cases), Counter[tuple[str, str]](), 0
 
     async def worker() -> None:
         nonlocal findings
-        for number in waiting:
-            one = case(run_seed, number, sound)
+        for one in waiting:
             findings += await _run(one, keep, outcomes)
-            if number % GOOD_EVERY == 0:
-                findings += await _run(_good(number, sound), keep, outcomes)
+            if one.number % GOOD_EVERY == 0:
+                findings += await _run(_good(one.number, sound), keep, outcomes)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
@@ -42,6 +43,24 @@ async def main(count: int, run_seed: int, only: int | None, keep: Path) -> int:
     say(table(outcomes))
     say(f"{findings} findings")
     return 1 if findings else 0
+
+
+def mutated(run_seed: int, numbers: Sequence[int]) -> Iterator[Case]:
+    """The cases of these numbers."""
+    sound = seeds()
+    say(f"{len(numbers)} files of seed {run_seed}, made from {len(sound)} sound ones")
+    for number in numbers:
+        yield case(run_seed, number, sound)
+
+
+def whole() -> Iterator[Case]:
+    """Every real file and every lie, as they are, with a salvage."""
+    files = [(f"real {file.kind}", file.path.stem, file.path.read_bytes) for file in read_corpus()]
+    files += [(f"lie to be {lie.fate}", lie.name, lie.make) for lie in lies()]
+    for number, (kind, name, read) in enumerate(files, 1):
+        data = read()
+        suffix = ".laz" if len(data) > 104 and data[104] & 0x80 else ".las"
+        yield Case(number, name, kind, data, suffix, {"salvage": True, "products": []})
 
 
 def _good(number: int, sound: list[Seed]) -> Case:
@@ -97,7 +116,10 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="the number of a single case")
+    parser.add_argument("--salvage-all", action="store_true", help="real files and lies instead")
     parser.add_argument("--keep", type=Path, default=Path(".local/fuzz"), help="for what is found")
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    sys.exit(asyncio.run(main(given.count, given.seed, given.only, given.keep)))
+    numbers = range(given.count) if given.only is None else [given.only]
+    cases = whole() if given.salvage_all else mutated(given.seed, numbers)
+    sys.exit(asyncio.run(main(cases, given.keep)))

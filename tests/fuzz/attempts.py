@@ -62,13 +62,15 @@ class Verdict:
     finding: str | None = None
 
 
-def case(run_seed: int, number: int, seeds: list[Seed]) -> Case:
-    """The case of this number."""
+def case(
+    run_seed: int, number: int, seeds: list[Seed], all_products: float = ALL_PRODUCTS_SHARE
+) -> Case:
+    """The case of this number; `all_products` is the share that makes all the usual products."""
     random = np.random.default_rng([run_seed, number])
     seed, other = (seeds[int(random.integers(len(seeds)))] for _ in range(2))
     mutation = str(random.choice(list(MUTATIONS)))
     params: dict[str, Any] = {"salvage": bool(random.random() < SALVAGED_SHARE)}
-    if random.random() > ALL_PRODUCTS_SHARE:
+    if random.random() >= all_products:
         params["products"] = []
     data = MUTATIONS[mutation](random, seed.data, other.data)
     return Case(number, seed.name, mutation, data, seed.suffix, params)
@@ -130,7 +132,7 @@ def _judge_success(answer: Answer, case: Case) -> Verdict:
     promised = promised_points(case.data)
     if loss is None and points != promised:
         return Verdict(outcome, f"{promised} points are promised, {points} came out: none is lost?")
-    if loss is not None and not _adds_up(loss, promised, points):
+    if loss is not None and not adds_up(loss, promised, points):
         return Verdict(outcome, f"the account of the loss is wrong: {loss}")
     return Verdict(outcome)
 
@@ -144,7 +146,8 @@ def promised_points(data: bytes) -> int:
     return int(legacy)
 
 
-def _adds_up(loss: dict[str, Any], promised: int, points: int) -> bool:
+def adds_up(loss: dict[str, Any], promised: int, points: int) -> bool:
+    """Whether what a salvage says of itself fits what the header says and what came out."""
     missing = max(promised - points, 0)
     return bool(
         loss["points_claimed"] == promised

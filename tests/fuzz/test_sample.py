@@ -11,7 +11,16 @@ import pytest
 
 from services.processor.pointcloud import failures
 from shared.preflight import REFUSALS
-from tests.fuzz.attempts import ENGINE_CODES, Case, Verdict, attempt, case, promised_points
+from tests.fixtures.honest import chunked
+from tests.fuzz.attempts import (
+    ENGINE_CODES,
+    Case,
+    Verdict,
+    adds_up,
+    attempt,
+    case,
+    promised_points,
+)
 from tests.fuzz.mutations import MUTATIONS, parts_of
 from tests.fuzz.seeds import seeds
 
@@ -25,7 +34,7 @@ async def test_fifty_mutated_files_end_as_files_may(tmp_path: Path) -> None:
 
     async def worker() -> None:
         for number in waiting:
-            one = case(RUN_SEED, number, SOUND)
+            one = case(RUN_SEED, number, SOUND, all_products=0)
             folder = tmp_path / str(number)
             folder.mkdir()
             verdict = await attempt(one, folder)
@@ -72,10 +81,29 @@ async def test_a_sound_file_is_no_finding(tmp_path: Path) -> None:
     assert await attempt(sound, tmp_path) == Verdict("succeeded")
 
 
-async def test_a_short_read_and_a_hang_are_findings(tmp_path: Path) -> None:
+async def test_a_salvage_works_inside_the_sandbox(tmp_path: Path) -> None:
+    cut = Case(0, "cut", "none", chunked(7, 1200, 500)[:-1], ".laz", {"salvage": True})
+    assert await attempt(cut, tmp_path) == Verdict("salvaged")
+
+
+async def test_what_takes_too_long_is_a_finding(tmp_path: Path) -> None:
     seed = next(seed for seed in SOUND if seed.name == "las-7")
     sound = Case(0, seed.name, "none", seed.data, seed.suffix, {"products": []})
-    for name in ("hang", "short"):
-        (tmp_path / name).mkdir()
-    assert "time_limit" in ((await attempt(sound, tmp_path / "hang", 0.01)).finding or "")
+    verdict = await attempt(sound, tmp_path, 0.01)
+    assert verdict.finding is not None
+    assert "time_limit" in verdict.finding
+
+
+def test_a_short_read_is_a_finding() -> None:
+    loss = {
+        "points_claimed": 1000,
+        "points_rescued": 900,
+        "points_lost": 100,
+        "lost": [{"reason": "cut"}],
+    }
+    assert adds_up(loss, 1000, 900)
+    assert not adds_up(loss, 1001, 900)
+    assert not adds_up(loss, 1000, 899)
+    assert not adds_up({**loss, "lost": []}, 1000, 900)
+    seed = next(seed for seed in SOUND if seed.name == "las-7")
     assert promised_points(seed.data) == 400
