@@ -177,6 +177,31 @@ class Salvage(_Part):
     records_lost: int = Field(description="Extended records that do not lie in the file.")
 
 
+class FilterFacts(_Part):
+    """The parameters of the filter; lengths are metres, slopes are rise over run."""
+
+    cell_in_metres: float = Field(description="The side of the cells it worked on.")
+    slope: float = Field(description="How steep the ground may be over the width of a window.")
+    rough: float = Field(description="How rough it may be besides.")
+    widest: float = Field(description="The largest radius of a window.")
+    pit: float = Field(description="By which slope a cell has to be lower to be an error.")
+    joins: float = Field(description="How close to the surface a cell of it lies,")
+    joins_by_slope: float = Field(description="or closer than so many times its slope.")
+    close: float = Field(description="How close to the surface a point of the ground lies,")
+    close_by_slope: float = Field(description="and so many times its slope besides.")
+
+
+class Ground(_Part):
+    """Which points are ground, and who says so."""
+
+    by: Literal["source", "filter"]
+    statement: str
+    points: int | None = Field(description="How many on the grid; null if no raster needed it.")
+    filter: FilterFacts | None
+    assumed: list[str] = Field(description="What the filter took for granted.")
+    points_reclassified: Count = Field(description="How many got another class.")
+
+
 class Stage(_Part):
     """What a stage of the work took."""
 
@@ -210,6 +235,7 @@ class Certificate(_Part):
     agreement: Agreement
     crs: CrsFacts
     salvage: Salvage | None = Field(description="Null where none was asked for.")
+    ground: Ground | None = Field(description="Null where nobody had to know.")
     conversion: Conversion
     records: list[Record]
     repairs: list[Repair]

@@ -18,6 +18,30 @@ _ENOUGH = 0.01
 
 
 @dataclass(frozen=True)
+class GroundFilter:
+    """What the filter takes for ground. All lengths are metres, slopes are rise over run.
+
+    Attributes:
+        slope: the ground rises at most so steeply over the width of a window, on the whole.
+        rough: and is so rough besides.
+        widest: the largest radius of a window; halls twice as wide are recognised.
+        pit: a cell lower than its neighbours by this slope is an error.
+        joins, joins_by_slope: cells this close to the provisional surface, or closer than this
+            times its slope, take part in it.
+        close, close_by_slope: points this close to the surface are ground.
+    """
+
+    slope: float = 0.15
+    rough: float = 0.2
+    widest: float = 30.0
+    pit: float = 5.0
+    joins: float = 0.2
+    joins_by_slope: float = 1.0
+    close: float = 0.5
+    close_by_slope: float = 1.25
+
+
+@dataclass(frozen=True)
 class GroundFound:
     """Ground as a filter has found it.
 

@@ -1,11 +1,7 @@
 """The bare ground of a cloud, as the products that need it share it: computed once."""
 
-from dataclasses import asdict
-from typing import Any
-
 import numpy as np
 
-from services.processor.pointcloud.ground import GroundFilter
 from services.processor.pointcloud.ground_rule import GROUND
 from services.processor.pointcloud.ground_search import LEAST_AREA
 from services.processor.pointcloud.lengths import lengths_of
@@ -18,11 +14,6 @@ REACH = 30.0
 
 _LEAST_REACH = 3
 """Cells, where they are large."""
-
-_BY_FILTER = (
-    f"The source has next to no points in class {GROUND}. Ground is what a progressive morphological "
-    "filter has found among all points that are neither noise nor withheld."
-)
 
 
 def ground_of(cloud: Cloud) -> Surface:
@@ -60,27 +51,3 @@ def terrain_of(cloud: Cloud) -> Terrain:
     np.save(kept[0], terrain.heights)
     np.save(kept[1], terrain.validity)
     return terrain
-
-
-def describe_ground(cloud: Cloud) -> dict[str, Any] | None:
-    """Who says which points are ground, and how, for the certificate; None if nobody had to know."""
-    milled = cloud.milled
-    surface, found = milled.surface, milled.ground
-    known = surface is not None and "ground_count" in surface.view.layers
-    if not known and not found:
-        return None
-    told: dict[str, Any] = {"by": "filter" if found else "source"}
-    if found:
-        lengths = lengths_of(cloud.crs)
-        told["statement"] = _BY_FILTER
-        told["filter"] = {
-            "cell_in_metres": found.frame.cell * lengths.across,
-            **asdict(GroundFilter()),
-        }
-        told["assumed"] = list(lengths.assumed)
-        told["reclassified_points"] = milled.reclassified
-    else:
-        told["statement"] = f"Ground is what the source has in class {GROUND}."
-    if surface and known:
-        told["ground_points"] = int(surface.layer("ground_count").sum(dtype=np.int64))
-    return told

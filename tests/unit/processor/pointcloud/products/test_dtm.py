@@ -1,6 +1,5 @@
 """The bare ground as a raster."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
+from services.processor.pointcloud.ground_account import account_for_ground
 from services.processor.pointcloud.products import dtm
 from services.processor.pointcloud.products.kind import Cloud, NotApplicable
-from services.processor.pointcloud.products.relief import describe_ground
 from tests.unit.processor.pointcloud.products.conftest import (
     CORNER,
     MakeCloud,
@@ -57,10 +56,10 @@ def test_halls_and_trees_are_gone_and_the_ground_below_is_told_from_what_was_mea
     under = (slice(120 - 85, 120 - 55), slice(45, 65))
     assert (validity[under] == 2).all()
     assert wrong[under].max() < 2.5
-    described = describe_ground(cloud)
+    described = account_for_ground(cloud)
     assert described is not None
-    assert described["by"] == ("source" if classified else "filter")
-    assert 30_000 < described["ground_points"] < 50_000
+    assert described.by == ("source" if classified else "filter")
+    assert 30_000 < (described.points or 0) < 50_000
 
 
 def test_feet_are_converted_for_the_filter_and_kept_in_the_raster(
@@ -72,10 +71,11 @@ def test_feet_are_converted_for_the_filter_and_kept_in_the_raster(
     assert profile["units"][0] == "foot"
     assert heights[validity > 0].min() > 88 / FOOT
     assert np.quantile(error(heights, profile, FOOT)[validity == 1], 0.99) < 0.3
-    described = describe_ground(cloud)
+    described = account_for_ground(cloud)
     assert described is not None
-    assert described["filter"]["cell_in_metres"] == pytest.approx(1.0)
-    assert described["assumed"] == ["The unit of the heights is not stated; it is taken for foot."]
+    assert described.filter is not None
+    assert described.filter.cell_in_metres == pytest.approx(1.0)
+    assert described.assumed == ["The unit of the heights is not stated; it is taken for foot."]
 
 
 def test_an_unknown_unit_is_taken_for_a_metre_and_that_is_said(
@@ -85,10 +85,9 @@ def test_an_unknown_unit_is_taken_for_a_metre_and_that_is_said(
     profile, heights, validity = written(cloud, tmp_path / "dtm.tif")
     assert profile["crs"] is None
     assert np.quantile(error(heights, profile)[validity == 1], 0.99) < 0.3
-    described = describe_ground(cloud)
+    described = account_for_ground(cloud)
     assert described is not None
-    assert "taken for metres" in described["assumed"][0]
-    json.dumps(described, allow_nan=False)
+    assert "taken for metres" in described.assumed[0]
 
 
 def test_the_same_bytes_come_from_one_process_and_from_several(
@@ -187,9 +186,9 @@ def test_points_that_nobody_has_classified_can_be_classified(
     assert cloud.milled.tally.counted["classification"][2] == counts[1]
     # All that were 0, and those that were 1 and are 2 now.
     assert len(after) - 200 <= cloud.milled.reclassified <= len(after) - 100
-    described = describe_ground(cloud)
+    described = account_for_ground(cloud)
     assert described is not None
-    assert described["reclassified_points"] == cloud.milled.reclassified
+    assert described.points_reclassified == cloud.milled.reclassified
 
 
 def test_a_source_that_says_what_is_ground_is_not_contradicted(
