@@ -15,8 +15,9 @@ Cells = NDArray[np.int64]
 Side = tuple[float, float]
 """A lower and an upper end."""
 
-_POINTS_PER_CELL = 2.0
-"""A cell holds at least so many points on average; rounding makes it 12 at most."""
+_POINTS_PER_CELL = 4.0
+"""A cell holds at least so many points on average, so that about one in fifty stays empty; rounding
+makes it 25 at most."""
 
 _LONGEST = 4096
 _MOST_CELLS = 1 << 23
@@ -83,7 +84,7 @@ def _steps(integers: NDArray[Any], scale: float, offset: float, cell: float) -> 
 def frame_of(order: Order, ranges: Ranges, sample: Records) -> Frame | None:
     """The grid for a cloud of these true bounds; None for an empty one.
 
-    Without a resolution the density of the sample, evenly taken, decides: at least two points to a
+    Without a resolution the density of the sample, evenly taken, decides: at least four points to a
     cell, the side a round number, and at most 4096 cells along the longer side.
     """
     if "X" not in ranges.by_name:
@@ -92,8 +93,10 @@ def frame_of(order: Order, ranges: Ranges, sample: Records) -> Frame | None:
     scales, offsets = source.scales, source.offsets
     x, y = (_reach(ranges.by_name[name], sample[name]) for name in ("X", "Y"))
     metric = (1.0, 1.0)
-    if order.crs.geographic:
-        metric = _metres_per_degree((y[0] + y[1]) / 2 * scales[1] + offsets[1])
+    latitude = (y[0] + y[1]) / 2 * scales[1] + offsets[1]
+    # Some files call metres degrees.
+    if order.crs.geographic and abs(latitude) <= 90:
+        metric = _metres_per_degree(latitude)
     units = (scales[0] * metric[0], scales[1] * metric[1])
     reach = ((x[1] - x[0]) * units[0], (y[1] - y[0]) * units[1])
     if resolution is None:

@@ -9,6 +9,7 @@ import numpy as np
 from services.processor.pointcloud.crew import Crew
 from services.processor.pointcloud.frame import frame_of
 from services.processor.pointcloud.globe import place
+from services.processor.pointcloud.ground_rule import is_reliable
 from services.processor.pointcloud.observation import Scope
 from services.processor.pointcloud.order import Need, Order
 from services.processor.pointcloud.ranges import Ranges
@@ -18,6 +19,7 @@ from services.processor.pointcloud.spots import TYPES, Layer, View, colours_of
 from services.processor.pointcloud.surface import Surface
 from services.processor.pointcloud.tiles import sketch_of
 
+_MOSTLY = 0.5
 _LAYERS: dict[Need, tuple[Layer, ...]] = {
     "surface": ("top", "shade"),
     "lowest": ("lowest",),
@@ -34,6 +36,8 @@ def scope_of(order: Order, ranges: Ranges, sample: Records) -> Scope:
     layers = [layer for need in sorted(order.needs) for layer in _LAYERS.get(need, ())]
     if layers and (frame := frame_of(order, ranges, sample)):
         view = View("grid", frame, ("count", *layers), *colours_of(ranges))
+        # What is noise is not there, unless nearly nothing else is.
+        view = replace(view, reliable_only=bool(is_reliable(sample).mean() >= _MOSTLY))
     sketch = None
     if "tiles" in order.needs and ranges.points:
         sketch = sketch_of(place(order.source, order.crs, ranges), ranges, sample)

@@ -1,6 +1,6 @@
 """The cloud seen from above, once all its points have been looked at: layers on one grid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +61,30 @@ def occupied_area(surface: Surface) -> float:
     Cells are joined until those with points hold eight of them on average, so that the gaps between
     the points of a thin cloud do not count as empty ground.
     """
-    count = surface.layer("count").astype(np.int64)
-    side = surface.frame.cell
-    while True:
-        occupied = int(np.count_nonzero(count))
-        if max(count.shape) == 1 or count.sum() >= 8 * occupied:
-            return occupied * side * side
-        count = joined(count, np.add)
-        side *= 2
+    frame, count = surface.frame, surface.layer("count").astype(np.int64)
+    while max(count.shape) > 1 and count.sum() < 8 * np.count_nonzero(count):
+        frame, count = halve(frame, count, np.add)
+    return int(np.count_nonzero(count)) * frame.cell**2
 
 
-def joined(grid: NDArray[Any], how: np.ufunc) -> NDArray[Any]:
-    """A grid of half the size; `how` makes one cell of four."""
+def halve(frame: Frame, grid: NDArray[Any], how: np.ufunc) -> tuple[Frame, NDArray[Any]]:
+    """Cells twice as large, still at multiples of their sides; `how` makes one value of four.
+
+    Cells beyond the edge count as 0.
+    """
+    above, left = frame.first_row % 2, frame.first_column % 2
     rows, columns = grid.shape
-    even = np.pad(grid, ((0, rows % 2), (0, columns % 2)))
+    even = np.pad(grid, ((above, (rows + above) % 2), (left, (columns + left) % 2)))
     blocks = even.reshape(even.shape[0] // 2, 2, even.shape[1] // 2, 2)
     half: NDArray[Any] = how.reduce(how.reduce(blocks, axis=3), axis=1)
-    return half
+    larger = replace(
+        frame,
+        width=half.shape[1],
+        height=half.shape[0],
+        first_column=frame.first_column // 2,
+        first_row=frame.first_row // 2,
+        cell_x=frame.cell_x * 2,
+        cell_y=frame.cell_y * 2,
+        cell=frame.cell * 2,
+    )
+    return larger, half

@@ -9,6 +9,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 from rasterio.transform import Affine
 
@@ -24,6 +25,7 @@ _GDAL = {
     "GDAL_TIFF_INTERNAL_MASK": "YES",
     "GTIFF_POINT_GEO_IGNORE": "NO",
 }
+_COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def write_cog(
             bigtiff="IF_SAFER",
         ) as raster,
     ):
+        if [band.name for band in bands] == [colour.name for colour in _COLOURS]:
+            raster.colorinterp = _COLOURS
         for number, band in enumerate(bands, 1):
             raster.write(band.values.astype(kind, copy=False), number)
             raster.set_band_description(number, band.name)

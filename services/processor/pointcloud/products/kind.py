@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.processor.pointcloud.crs import CloudCrs
+from services.processor.pointcloud.lengths import lengths_of
 from services.processor.pointcloud.mill import Milled
 from services.processor.pointcloud.order import Need
 from services.processor.pointcloud.source import Source
+from services.processor.pointcloud.surface import Surface
 
 
 class NotApplicable(Exception):
@@ -46,6 +48,22 @@ class Cloud:
     copc: Path
     scratch: Path
     settings: Settings
+
+
+def seen_from_above(cloud: Cloud) -> Surface:
+    """The cloud from above. Raises NotApplicable if there is nothing to see."""
+    surface = cloud.milled.surface
+    if surface is None:
+        raise NotApplicable("The cloud has no points.")
+    return surface
+
+
+def heights_from_above(cloud: Cloud) -> Surface:
+    """The same where z is a height. Raises NotApplicable where it is none."""
+    surface = seen_from_above(cloud)
+    if not lengths_of(cloud.crs).upright:
+        raise NotApplicable("The coordinates are geocentric: z is no height above the ground.")
+    return surface
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from services.processor.pointcloud.gaps import fill_gaps
 from services.processor.pointcloud.products.kind import Cloud, ProductKind
 from services.processor.pointcloud.records import Records
 from services.processor.pointcloud.spots import shades_of
-from services.processor.pointcloud.surface import Surface, joined
+from services.processor.pointcloud.surface import Surface, halve
 
-Grid = NDArray[np.float64]
+Grid = NDArray[np.floating[Any]]
 
 _TINTS = (
     (0.00, (38, 70, 83)),
@@ -66,19 +67,17 @@ def draw_preview(surface: Surface | None, sample: Records, path: Path, longest: 
 
 def _draw_relief(surface: Surface, longest: int) -> Image.Image:
     heights, colours, mask = _coarse_enough(surface, longest)
-    heights, colours, mask = _close_gaps(heights, colours, mask)
+    layers = [heights] if colours is None else [heights, *np.moveaxis(colours, -1, 0)]
+    mask, (heights, *bands) = fill_gaps(mask, layers)
     factor = longest / max(heights.shape)
     size = (max(round(heights.shape[1] * factor), 1), max(round(heights.shape[0] * factor), 1))
-    cover = _resize(mask.astype(np.float64), size, Image.Resampling.BILINEAR)
+    cover = _resize(mask.astype(np.float32), size, Image.Resampling.BILINEAR)
     relief = _resize(_extend(heights, mask), size, Image.Resampling.BICUBIC)
     light = _light(relief)
-    if colours is None:
+    if not bands:
         base = _tint(relief, heights[mask])
     else:
-        layers = [
-            _resize(_extend(colours[..., band], mask), size, Image.Resampling.BILINEAR)
-            for band in range(3)
-        ]
+        layers = [_resize(_extend(band, mask), size, Image.Resampling.BILINEAR) for band in bands]
         base = np.stack(layers, axis=-1)
     return _compose(base, light, np.clip((cover - 0.35) / 0.3, 0, 1))
 
@@ -118,26 +117,32 @@ def _coarse_enough(surface: Surface, longest: int) -> tuple[Grid, Grid | None, N
 
     It is not much finer than the picture.
     """
-    bias = np.int64(1 << 31)
-    top = (surface.layer("top").astype(np.int64) + bias).astype(np.uint64) << np.uint64(32)
-    top |= surface.layer("shade") >> np.uint64(16)
-    count = surface.layer("count").astype(np.int64)
-    top[count == 0] = 0
-    while max(top.shape) > 2 * _SMALLEST_GRID and (
-        max(top.shape) >= 2 * longest or _neighbours(count > 0)[count > 0].mean() < 6
+    frame, count = surface.frame, surface.layer("count")
+    # Height and colour of the highest point in one number, of which the largest is kept.
+    top = surface.layer("top").astype(np.int64)
+    top += 1 << 31
+    packed = top.view(np.uint64)
+    packed <<= np.uint64(32)
+    packed |= surface.layer("shade") >> np.uint64(16)
+    packed[count == 0] = 0
+    while max(packed.shape) > 2 * _SMALLEST_GRID and (
+        max(packed.shape) > 1.25 * longest or _neighbours(count > 0)[count > 0].mean() < 6
     ):
-        top, count = joined(top, np.maximum), joined(count, np.add)
+        _, packed = halve(frame, packed, np.maximum)
+        frame, count = halve(frame, count, np.add)
     mask = count > 0
-    heights = np.where(mask, (top >> np.uint64(32)).astype(np.float64), np.nan)
+    heights = (packed >> np.uint64(32)).astype(np.float64)
+    # What is left of the heights fits into fewer digits.
+    heights -= heights[mask].min()
     if not surface.view.coloured:
-        return heights, None, mask
-    return heights, _unpack(top & np.uint64(0xFFFFFF)), mask
+        return heights.astype(np.float32), None, mask
+    return heights.astype(np.float32), _unpack(packed & np.uint64(0xFFFFFF)), mask
 
 
 def _unpack(packed: NDArray[np.uint64]) -> Grid:
     """0xRRGGBB as three bands from 0 to 255."""
     shifts = np.array([16, 8, 0], np.uint64)
-    return ((packed[..., None] >> shifts) & np.uint64(0xFF)).astype(np.float64)
+    return ((packed[..., None] >> shifts) & np.uint64(0xFF)).astype(np.float32)
 
 
 def _sum_around(grid: NDArray[Any]) -> NDArray[Any]:
@@ -155,29 +160,13 @@ def _neighbours(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 def _spread_out(grid: Grid, mask: NDArray[np.bool_]) -> Grid:
     """For each cell the mean of the neighbours in the mask; 0 where there is none."""
-    mean: Grid = _sum_around(np.where(mask, grid, 0.0)) / np.maximum(_neighbours(mask), 1)
+    mean: Grid = _sum_around(np.where(mask, grid, np.float32(0))) / np.maximum(_neighbours(mask), 1)
     return mean
-
-
-def _close_gaps(
-    heights: Grid, colours: Grid | None, mask: NDArray[np.bool_]
-) -> tuple[Grid, Grid | None, NDArray[np.bool_]]:
-    """Fill cells that are surrounded by points; edges stay where they are."""
-    for _ in range(3):
-        gaps = ~mask & (_neighbours(mask) >= 5)
-        if not gaps.any():
-            break
-        heights = np.where(gaps, _spread_out(heights, mask), heights)
-        if colours is not None:
-            filled = [_spread_out(colours[..., band], mask) for band in range(3)]
-            colours = np.where(gaps[..., None], np.stack(filled, axis=-1), colours)
-        mask = mask | gaps
-    return heights, colours, mask
 
 
 def _extend(grid: Grid, mask: NDArray[np.bool_]) -> Grid:
     """The grid continued over its edges, so that smoothing does not draw nothing into something."""
-    grid = np.where(mask, grid, 0.0)
+    grid = np.where(mask, grid, np.float32(0))
     for _ in range(4):
         edge = ~mask & (_neighbours(mask) > 0)
         grid = np.where(edge, _spread_out(grid, mask), grid)
@@ -186,8 +175,8 @@ def _extend(grid: Grid, mask: NDArray[np.bool_]) -> Grid:
 
 
 def _resize(grid: Grid, size: tuple[int, int], how: Image.Resampling) -> Grid:
-    image = Image.fromarray(grid.astype(np.float32))
-    return np.asarray(image.resize(size, how), dtype=np.float64)
+    image = Image.fromarray(grid.astype(np.float32, copy=False))
+    return np.asarray(image.resize(size, how), dtype=np.float32)
 
 
 def _light(relief: Grid) -> Grid:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.processor.pointcloud import mill
+from services.processor.pointcloud.products.catalogue import DEFAULT
 from services.processor.task import Outcome, Work
 from services.processor.tasks.pointcloud_ingest import TASK, Params
 from shared.errors import TaskFailed
@@ -50,16 +51,18 @@ def ingest(
     return TASK.run(Params.model_validate(params), work)
 
 
-def test_a_file_becomes_four_products_that_agree_with_each_other(tmp_path: Path) -> None:
+def test_a_file_becomes_products_that_agree_with_each_other(tmp_path: Path) -> None:
     source, said = cloud(tmp_path), []
     outcome = ingest(source, tmp_path, said, crs="EPSG:25832")
     paths = {product.name: product.path for product in outcome.products}
-    assert set(paths) == {"copc", "preview", "info", "item", "certificate"}
+    assert {"copc", "preview", "info", "dsm", "boundary", "item", "certificate"} <= set(paths)
 
     certificate = json.loads(paths["certificate"].read_text())
     info = json.loads(paths["info"].read_text())
     assert certificate["source"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
-    for name in ("copc", "preview", "info"):
+    assert set(certificate["products"]) | set(certificate["products_left_out"]) >= set(DEFAULT)
+    assert certificate["products_left_out"]["rgb"] == "The points have no colours."
+    for name in ("copc", *(paths.keys() & set(DEFAULT))):
         digest = hashlib.sha256(paths[name].read_bytes()).hexdigest()
         assert certificate["products"][name]["sha256"] == digest
     assert certificate["source"]["classes"] == certificate["copc"]["classes"]
