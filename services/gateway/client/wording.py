@@ -7,7 +7,7 @@ from typing import Any
 from services.gateway.client.api import Document
 
 # Endings of the files that the usual products make; others are told by their media type.
-ENDINGS = {"copc": ".copc.laz"}
+ENDINGS = {"copc": ".copc.laz", "item": ".item.json"}
 ENDINGS_BY_TYPE = {
     "image/png": ".png",
     "application/json": ".json",

@@ -1,6 +1,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +181,18 @@ async def test_every_real_file_is_told_in_full(run: Run) -> None:
         ran = await run("check", file.path)
         assert (ran.status, ran.err) == (0, ""), file.name
         assert f"{file.points:,}" in ran.out
+
+
+def test_the_command_takes_from_shared_no_more_than_the_inspection() -> None:
+    program = (
+        "import sys; import services.gateway.client.__main__; "
+        "print(*(name for name in sys.modules if name.split('.')[0] == 'shared'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    taken = {".".join(name.split(".")[:2]) for name in done.stdout.split()}
+    assert taken == {"shared", "shared.errors", "shared.preflight"}
 
 
 @pytest.mark.parametrize(
