@@ -15,6 +15,7 @@ ENDINGS_BY_TYPE = {
     "text/plain": ".txt",
     "text/csv": ".csv",
     "image/tiff": ".tif",
+    "application/vnd.maxar.archive.3tz+zip": ".3tz",
 }
 SOURCE_ENDINGS = (".copc.laz", ".laz", ".las")
 

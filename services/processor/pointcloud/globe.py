@@ -85,7 +85,10 @@ def _way_to_earth(crs: CloudCrs) -> tuple[Way, tuple[str, ...]]:
     across = Transformer.from_crs(parts[0].to_2d(), "EPSG:4326", always_xy=True)
 
     def to_earth(x: Floats, y: Floats, z: Floats) -> Floats:
-        return _geocentric(*_finite(np.stack([*across.transform(x, y), z * lengths.up])))
+        longitude, latitude = _finite(np.stack(across.transform(x, y)))
+        # Degrees pass through PROJ as they are, whatever they are.
+        _finite(np.where(np.abs(latitude) > 90, np.nan, 0.0))
+        return _geocentric(longitude, latitude, z * lengths.up)
 
     if len(parts) > 1:
         notes = (f"The heights are those of {parts[-1].name}, {_TAKEN}",)

@@ -75,6 +75,7 @@ def test_what_is_left_is_said_no_more_exactly_than_it_is_known(seconds: float, w
         ("town.laz", "copc", "application/vnd.laszip+copc", "town.copc.laz"),
         ("town.copc.laz", "copc", "application/vnd.laszip+copc", "town.copc.laz"),
         ("TOWN.LAS", "preview", "image/png", "TOWN.preview.png"),
+        ("town.laz", "tiles3d", "application/vnd.maxar.archive.3tz+zip", "town.tiles3d.3tz"),
         ("town.laz", "item", "application/geo+json", "town.item.json"),
         ("../../.ssh/keys", "info", "application/json", "keys.info.json"),
         ("..\\a\x1b.las", "certificate", "made/up", "a�.certificate"),
