@@ -8,9 +8,8 @@ only be read in order.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import BinaryIO, Literal
 
 from services.processor.pointcloud.layers import Compression, Head, ReadHead, head_reader
@@ -21,7 +20,7 @@ _POINTER_BYTES = 8
 _TABLE_HEAD = struct.Struct("<II")  # version 0, number of chunks
 _SEARCHED_BYTES = 4 << 20
 _BLOCK = 4 << 20
-_MOST_CHUNKS = 1 << 22  # 200 thousand million points of the usual 50 000 a chunk
+_MOST_CHUNKS = 1 << 20  # 50 thousand million points of the usual 50 000 a chunk
 
 How = Literal["by its table", "by the chunks' own lengths", "in order"]
 
@@ -40,10 +39,13 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found, in the order of the file; nothing if the points have to be read in order."""
+    """What was found, in the order of the file; nothing if the points have to be read in order.
+
+    The fragments can be gone through once: a file can be made of any number of tiny ones.
+    """
 
     how: How
-    fragments: Sequence[Fragment] = ()
+    fragments: Iterable[Fragment] = ()
 
 
 def find_fragments(source: Source, compression: Compression) -> Found:
@@ -54,10 +56,9 @@ def find_fragments(source: Source, compression: Compression) -> Found:
         for place in _places_of_table(file, source, compression):
             table = _read_table(file, source, compression, place)
             if table is not None:
-                return Found("by its table", _from_table(file, source, compression, table))
-        if compression.layered:
-            walk = _Walk(file, source, compression)
-            return Found("by the chunks' own lengths", list(walk.fragments()))
+                return Found("by its table", _from_table(source, compression, table))
+    if compression.layered:
+        return Found("by the chunks' own lengths", _walk(source, compression))
     return Found("in order")
 
 
@@ -109,30 +110,25 @@ def _read_table(
 
 
 def _from_table(
-    file: BinaryIO, source: Source, compression: Compression, table: list[tuple[int, int]]
-) -> list[Fragment]:
+    source: Source, compression: Compression, table: list[tuple[int, int]]
+) -> Iterator[Fragment]:
     read_head = head_reader(source, compression)
-    begins = list(
-        accumulate((size for _, size in table), initial=source.points_offset + _POINTER_BYTES)
-    )
+    begin = source.points_offset + _POINTER_BYTES
     # Some writers add an empty chunk at the end.
-    entries = [
-        (points, begin, begin + size)
-        for (points, size), begin in zip(table, begins, strict=False)
-        if size >= source.record_length
-    ]
-    fragments = []
-    for number, (points, begin, end) in enumerate(entries):
-        last = number + 1 == len(entries)
-        counts = [compression.chunk_points or points]
-        if compression.chunk_points and last:
-            counts = _counts_of_last(source, compression.chunk_points, number)
-        head = read_head(file, begin) if compression.layered else None
-        if head is not None and head.length == end - begin:
-            # Its layers fit, so what it says of its points is likely to be right as well.
-            counts = [head.points, *counts] if last else [*counts, head.points]
-        fragments.append(Fragment(begin, end, _usable(counts, compression)))
-    return fragments
+    while table and table[-1][1] < source.record_length:
+        table.pop()
+    with source.path.open("rb") as file:
+        for before, (points, size) in enumerate(table):
+            last = before + 1 == len(table)
+            counts = [compression.chunk_points or points]
+            if compression.chunk_points and last:
+                counts = _counts_of_last(source, compression.chunk_points, before)
+            head = read_head(file, begin) if compression.layered else None
+            if head is not None and head.length == size:
+                # Its layers fit, so what it says of its points is likely to be right as well.
+                counts = [head.points, *counts] if last else [*counts, head.points]
+            yield Fragment(begin, begin + size, _usable(counts, compression))
+            begin += size
 
 
 def _counts_of_last(source: Source, chunk_points: int, before: int) -> list[int]:
@@ -145,6 +141,11 @@ def _counts_of_last(source: Source, chunk_points: int, before: int) -> list[int]
 def _usable(counts: list[int], compression: Compression) -> tuple[int, ...]:
     most = compression.chunk_points or 0xFFFFFFFF
     return tuple(dict.fromkeys(count for count in counts if 0 < count <= most))
+
+
+def _walk(source: Source, compression: Compression) -> Iterator[Fragment]:
+    with source.path.open("rb") as file:
+        yield from _Walk(file, source, compression).fragments()
 
 
 class _Walk:

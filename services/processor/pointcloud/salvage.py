@@ -24,7 +24,7 @@ from shared.errors import TaskFailed
 from shared.preflight import SALVAGEABLE, Oddity, Preflight, inspect, most_points
 
 _BLOCK_POINTS = 1 << 18
-_SPANS = {"salvage": Span(0.3, 0.6), "mill": Span(0.5, 0.8)}
+_SPANS = {"salvage": Span(0.3, 0.75), "mill": Span(0.5, 0.8)}
 """Seconds to get going, and for a million points; the mill itself will know better."""
 
 _CHUNK_TABLE_REBUILT = "by the chunks' own lengths"
