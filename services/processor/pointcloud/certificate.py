@@ -6,17 +6,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
 import pyproj
-from numpy.typing import NDArray
 
 from services.processor.pointcloud.certificate_form import (
-    Agreement,
-    Box,
     Certificate,
     Conversion,
-    CopcFacts,
-    Corner,
     CrsFacts,
     Effort,
     FileFacts,
@@ -25,21 +19,18 @@ from services.processor.pointcloud.certificate_form import (
     Record,
     Repair,
     Salvage,
-    SourceFacts,
 )
+from services.processor.pointcloud.comparison import compare, copc_facts, source_facts
 from services.processor.pointcloud.conversion import describe_conversion
 from services.processor.pointcloud.copc import plain_name
 from services.processor.pointcloud.crs import CloudCrs, describe_crs
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.ground_account import account_for_ground
 from services.processor.pointcloud.inheritance import reason_to_drop
-from services.processor.pointcloud.instants import file_date, gps_time_is_standard
 from services.processor.pointcloud.products.kind import Cloud
 from shared.preflight import Oddity
 
 _LIBRARIES = ("lazrs", "laszip", "numpy", "pyproj", "rasterio", "scipy", "contourpy", "pillow")
-_UNTIMED = frozenset({0, 2})
-_NO_COUNTS = np.zeros(256, np.int64)
 
 DONE = {
     "bounds_wrong": "The product's header has the bounds of its points.",
@@ -113,9 +104,9 @@ def certify(
         effort: what the work took.
     """
     return Certificate(
-        source=_source(cloud, source_file),
-        copc=_copc(cloud),
-        agreement=_agreement(cloud),
+        source=source_facts(cloud, source_file),
+        copc=copc_facts(cloud),
+        agreement=compare(cloud),
         crs=_crs(cloud.crs),
         salvage=Salvage.model_validate(account.salvage) if account.salvage else None,
         ground=account_for_ground(cloud),
@@ -133,84 +124,6 @@ def certify(
         parameters=dict(account.parameters),
         effort=effort,
         software=_software(),
-    )
-
-
-def _source(cloud: Cloud, file: FileFacts) -> SourceFacts:
-    source = cloud.source
-    timed = source.point_format not in _UNTIMED
-    created = file_date(source)
-    return SourceFacts(
-        **file.model_dump(),
-        format="LAZ" if source.sent.compressed else "LAS",
-        version=".".join(map(str, source.version)),
-        point_format=source.point_format,
-        record_length=source.record_length,
-        extra_bytes=source.extra_bytes,
-        points=source.sent.point_count,
-        classes=_classes(cloud.milled.source_classes),
-        bounds_in_header=Box(min=_corner(source.mins), max=_corner(source.maxs)),
-        bounds=_bounds(cloud),
-        gps_time=("adjusted_standard" if gps_time_is_standard(source) else "seconds_of_week")
-        if timed
-        else None,
-        system=source.system_id.split(b"\0")[0].decode("latin-1").strip(),
-        software=source.software.strip(),
-        created=created.isoformat() if created else None,
-        decoder="salvage" if source.origin else cloud.milled.reading.decoder,
-    )
-
-
-def _copc(cloud: Cloud) -> CopcFacts:
-    milled, product = cloud.milled, cloud.milled.product
-    return CopcFacts(
-        version="1.4",
-        point_format=product.point_format,
-        record_length=product.record_length,
-        points=product.points,
-        classes=_classes(_classes_out(cloud)),
-        bounds=_bounds(cloud),
-        nodes=milled.nodes,
-        depth=milled.depth,
-    )
-
-
-def _classes_out(cloud: Cloud) -> NDArray[np.int64]:
-    return cloud.milled.tally.counted.get("classification", _NO_COUNTS)
-
-
-def _agreement(cloud: Cloud) -> Agreement:
-    source, product = cloud.source, cloud.milled.product
-    points = source.sent.point_count == product.points
-    classes = bool(np.array_equal(cloud.milled.source_classes, _classes_out(cloud)))
-    if source.origin and not points:
-        statement = (
-            f"The source promises {source.sent.point_count} points; {source.point_count} were "
-            f"rescued, and {product.points} came out."
-        )
-    elif not points:
-        statement = f"{source.point_count} points went in and {product.points} came out."
-    elif not source.point_count:
-        statement = "The source has no points, and neither has the COPC file."
-    else:
-        count = f"All {source.point_count} points" if source.point_count > 1 else "The one point"
-        verb = "are" if source.point_count > 1 else "is"
-        each = "each class has as many as before" if classes else "the numbers by class differ"
-        statement = f"{count} of the source {verb} in the COPC file; {each}."
-    return Agreement(
-        points=points, classes=classes, bounds=_bounds_hold(cloud), statement=statement
-    )
-
-
-def _bounds_hold(cloud: Cloud) -> bool:
-    """Whether the header's bounds are those of the points, up to a unit of the coordinates."""
-    source, product = cloud.source, cloud.milled.product
-    if not product.points:
-        return True
-    stated, true = [*source.mins, *source.maxs], [*product.mins, *product.maxs]
-    units = [abs(scale) for scale in source.scales] * 2
-    return all(
-        abs(said - found) <= unit for said, found, unit in zip(stated, true, units, strict=True)
     )
 
 
@@ -306,18 +219,3 @@ def pointmill_version() -> str:
         return version("pointmill")
     except PackageNotFoundError:
         return "0"
-
-
-def _bounds(cloud: Cloud) -> Box | None:
-    product = cloud.milled.product
-    return Box(min=product.mins, max=product.maxs) if product.points else None
-
-
-def _classes(counts: NDArray[np.int64]) -> dict[str, int]:
-    return {str(number): int(counts[number]) for number in np.flatnonzero(counts).tolist()}
-
-
-def _corner(values: tuple[float, float, float]) -> Corner:
-    """JSON has no NaN; a header may."""
-    x, y, z = (value if np.isfinite(value) else None for value in values)
-    return x, y, z

@@ -84,7 +84,10 @@ class Agreement(_Part):
     """Whether what came out is what went in."""
 
     points: bool = Field(description="As many points came out as went in.")
-    classes: bool = Field(description="As many of each class, too.")
+    classes: bool = Field(
+        description="As many of each class, too; where the ground was looked for, but for points "
+        "that were not classified before."
+    )
     bounds: bool = Field(description="The source's header has the bounds of its points.")
     statement: str
 
