@@ -10,6 +10,7 @@ import asyncio
 import logging
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -29,18 +30,20 @@ async def main(cases: Iterable[Case], keep: Path) -> int:
     """Run the cases and a sound file now and then; the exit status."""
     sound = seeds()
     waiting, outcomes, findings = iter(cases), Counter[tuple[str, str]](), 0
+    took: list[tuple[float, str]] = []
 
     async def worker() -> None:
         nonlocal findings
         for one in waiting:
-            findings += await _run(one, keep, outcomes)
+            findings += await _run(one, keep, outcomes, took)
             if one.number % GOOD_EVERY == 0:
-                findings += await _run(_good(one.number, sound), keep, outcomes)
+                findings += await _run(_good(one.number, sound), keep, outcomes, took)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(worker())
     say(table(outcomes))
+    say("slowest: " + ", ".join(f"{name} {seconds} s" for seconds, name in sorted(took)[:-4:-1]))
     say(f"{findings} findings")
     return 1 if findings else 0
 
@@ -69,9 +72,13 @@ def _good(number: int, sound: list[Seed]) -> Case:
     return Case(number, seed.name, "none", seed.data, seed.suffix, {"products": []})
 
 
-async def _run(one: Case, keep: Path, outcomes: Counter[tuple[str, str]]) -> int:
+async def _run(
+    one: Case, keep: Path, outcomes: Counter[tuple[str, str]], took: list[tuple[float, str]]
+) -> int:
+    since = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pointmill-fuzz-") as folder:
         verdict = await attempt(one, Path(folder))
+    took.append((round(time.monotonic() - since, 1), one.name))
     if one.mutation == "none" and verdict.outcome != "succeeded":
         verdict = Verdict(verdict.outcome, verdict.finding or "a sound file did not succeed")
     outcomes[verdict.outcome, one.mutation] += 1

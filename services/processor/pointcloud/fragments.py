@@ -92,21 +92,33 @@ def _read_table(
     room = place - first
     if version != 0 or not 0 < count <= min(room // source.record_length + 1, _MOST_CHUNKS):
         return None
-    table, points, length, used = [], 0, 0, 0
+    table = _decode_table(file, compression, count)
+    left = room - sum(length for _, length in table or [])
+    if table is None or left == 0:
+        return table
+    uncounted = source.point_count - sum(points for points, _ in table)
+    if compression.chunk_points is None and not compression.layered and min(left, uncounted) > 0:
+        # A writer is known that forgets the last chunk of varying size in its table.
+        return [*table, (uncounted, left)]
+    return None
+
+
+def _decode_table(
+    file: BinaryIO, compression: Compression, count: int
+) -> list[tuple[int, int]] | None:
+    table, points, length = [], 0, 0
+    # No entry takes more than two numbers of at most 48 bits.
+    data = file.read(16 + 12 * count)
     try:
-        # No entry takes more than two numbers of at most 48 bits.
-        integers = Integers(Decoder(file.read(16 + 12 * count)), contexts=2)
+        integers = Integers(Decoder(data), contexts=2)
         for _ in range(count):
             if compression.chunk_points is None:
                 points = integers.next(points, 0)
             length = integers.next(length, 1)
             table.append((points, length))
-            used += length
-            if used > room:
-                return None
     except EOFError:
         return None
-    return table if used == room else None
+    return table
 
 
 def _from_table(

@@ -84,6 +84,8 @@ class Account:
 
     def close(self, reason: str) -> None:
         """All has been read; whatever is still missing was lost for this reason."""
+        if 2 * self.points_suspected > self.rescued and self.suspects[0].first == 0:
+            self.suspects = []  # From the first point on: it is the header's bounds that are wrong.
         if len(self._other) == 1 or self._same:
             self.suspects = _all_suspects(self.suspects, self._other)
         # Else it is no damage: the program that wrote the file compresses in a way of its own.

@@ -1,14 +1,16 @@
 """Finding chunks: the table and the chunks themselves say the same, and damage costs what it hits."""
 
+import io
 import struct
 from pathlib import Path
 
+import lazrs
 import pytest
 
 from services.processor.pointcloud.fragments import Fragment, find_fragments
 from services.processor.pointcloud.layers import read_compression
 from services.processor.pointcloud.source import read_source
-from tests.fixtures.honest import chunked, copc, field, put
+from tests.fixtures.honest import chunked, copc, field, las, put, with_fields
 
 POINTS, CHUNK = 1200, 500
 
@@ -80,3 +82,30 @@ def test_noise_between_chunks_is_a_gap(tmp_path: Path) -> None:
     _, fragments = found_in(data[:at] + b"\xa5" * 321 + data[at:], tmp_path)
     moved = [Fragment(f.start + 321, f.end + 321, f.counts) for f in chunks[1:]]
     assert fragments == [chunks[0], Fragment(at, at + 321), *moved]
+
+
+def test_a_last_chunk_that_its_table_forgets_is_what_remains(tmp_path: Path) -> None:
+    """As in a real file whose writer did so."""
+    record = lazrs.LazVlr.new_for_compression(3, 0, True).record_data()
+    plain = las(3, 700)
+    start = field(plain, "point_offset")
+    head = struct.pack("<H16sHH32s", 0, b"laszip encoded", 22204, len(record), b"") + record
+    stream = io.BytesIO(plain[:start] + head)
+    stream.seek(0, io.SEEK_END)
+    compressor = lazrs.LasZipCompressor(stream, lazrs.LazVlr(record))
+    compressor.compress_chunks([plain[start:][: 400 * 34], plain[start:][400 * 34 :]])
+    compressor.done()
+    data = with_fields(
+        stream.getvalue(),
+        point_offset=start + len(head),
+        vlr_count=field(plain, "vlr_count") + 1,
+        point_format=0x83,
+    )
+    _, (first, second, *_) = found_in(data, tmp_path)
+    place = struct.unpack_from("<q", data, start + len(head))[0]
+    table = io.BytesIO()
+    lazrs.write_chunk_table(table, [(400, first.end - first.start)], lazrs.LazVlr(record))
+    how, fragments = found_in(data[:place] + table.getvalue(), tmp_path)
+    assert how == "by its table"
+    assert [fragment.counts for fragment in fragments] == [(400,), (300,)]
+    assert [fragment.start for fragment in fragments] == [first.start, second.start]

@@ -67,6 +67,13 @@ def test_a_suspected_chunk_and_its_suspected_points_count_once() -> None:
     assert account.points_suspected == 302
 
 
+def test_bounds_that_most_points_contradict_put_none_under_suspicion() -> None:
+    account = Account(600)
+    account.keep(Batch(600, 301, 0, 599))
+    account.close("")
+    assert account.points_suspected == 0
+
+
 def test_a_program_that_compresses_in_a_way_of_its_own_is_no_damage() -> None:
     account = Account(600)
     for _ in range(2):
