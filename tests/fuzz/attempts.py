@@ -9,6 +9,7 @@ from typing import Any
 import laspy
 import numpy as np
 
+from services.processor.pointcloud.products.catalogue import NAMES
 from services.processor.runner import Answer, LogTail, Order, run_child
 from services.processor.watch import Bounds
 from shared.errors import PointmillError
@@ -65,13 +66,12 @@ class Verdict:
 def case(
     run_seed: int, number: int, seeds: list[Seed], all_products: float = ALL_PRODUCTS_SHARE
 ) -> Case:
-    """The case of this number; `all_products` is the share that makes all the usual products."""
+    """The case of this number; `all_products` is the share that makes every product."""
     random = np.random.default_rng([run_seed, number])
     seed, other = (seeds[int(random.integers(len(seeds)))] for _ in range(2))
     mutation = str(random.choice(list(MUTATIONS)))
     params: dict[str, Any] = {"salvage": bool(random.random() < SALVAGED_SHARE)}
-    if random.random() >= all_products:
-        params["products"] = []
+    params["products"] = list(NAMES) if random.random() < all_products else []
     data = MUTATIONS[mutation](random, seed.data, other.data)
     return Case(number, seed.name, mutation, data, seed.suffix, params)
 

@@ -56,9 +56,10 @@ def serve(connection: Connection) -> None:
 
 
 def _answers(site: Site, errand: Errand) -> Iterator[Word]:
+    stream = None
     with site.source.path.open("rb") as file:
-        stream = _OPENERS[errand.decoder](file, site, errand)
         try:
+            stream = _OPENERS[errand.decoder](file, site, errand)
             for batch in _decode(site, errand, stream):
                 yield "written", batch
             yield "done", None
@@ -68,7 +69,7 @@ def _answers(site: Site, errand: Errand) -> Iterator[Word]:
             raise
         # A panic of the Rust decoder arrives as a BaseException that is no Exception.
         except BaseException as error:
-            at_end = not stream.read(1)
+            at_end = stream is not None and not stream.read(1)
             yield "damaged", (reason_of(error), at_end)
 
 
