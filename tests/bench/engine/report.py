@@ -78,8 +78,8 @@ def judge(measured: Measured) -> list[Verdict]:
     verdicts += [
         Verdict(
             f"{cost.name} products cost <= {MOST_COST:+.0%} CPU",
-            f"{cost.more:+.0%}",
-            cost.more <= MOST_COST,
+            f"{cost.more:+.1%}",
+            cost.more <= MOST_COST and not cost.left_out,
         )
         for cost in measured.costs
         if len(cost.products) > 1
@@ -128,7 +128,7 @@ def tables(measured: Measured) -> Iterable[str]:
     if measured.costs:
         yield ""
         yield f"{'COPC and':20} {'CPU s':>7} {'more':>6}"
-        yield from (f"{cost.name:20} {cost.cpu:7.2f} {cost.more:+6.1%}" for cost in measured.costs)
+        yield from (_cost_line(cost) for cost in measured.costs)
     if measured.evenness:
         yield ""
         yield f"{'Evenness, levels':20} {'0':>6} {'0-1':>6} {'0-2':>6} {'0-3':>6}"
@@ -155,6 +155,11 @@ def _speed_line(speed: Speed) -> str:
         f"{million / speed.wall:5.2f} {million / speed.cpu:8.2f} {_mib(speed.held):8} "
         f"{_mib(speed.highest):7} {speed.copc_bytes / speed.points:7.2f}"
     )
+
+
+def _cost_line(cost: Cost) -> str:
+    missing = f"  without {', '.join(cost.left_out)}" if cost.left_out else ""
+    return f"{cost.name:20} {cost.cpu:7.2f} {cost.more:+6.1%}{missing}"
 
 
 def _rival_line(rival: Rival) -> str:

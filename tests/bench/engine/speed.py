@@ -82,12 +82,16 @@ class Rival:
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of the COPC file with some products, and how much more than alone that is."""
+    """CPU seconds of the COPC file with some products, and how much more than alone that is.
+
+    `left_out` are products that there are none of for this cloud: they have not cost all they can.
+    """
 
     products: list[str]
     name: str
     cpu: float
     more: float
+    left_out: list[str]
 
 
 @contextmanager
@@ -127,8 +131,9 @@ def measure_speed(
     for _ in range(repeats):
         engines.append(mill(source, folder, memory=memory))
         if floor:
-            floors.append(_decode_and_encode(source, copc, raw, _effort(folder)["processes"]))
-    effort, header = _effort(folder), read_source(source)
+            processes = _certificate(folder)["effort"]["processes"]
+            floors.append(_decode_and_encode(source, copc, raw, processes))
+    effort, header = _certificate(folder)["effort"], read_source(source)
     shutil.rmtree(folder)
     return Speed(
         source=source.name,
@@ -151,9 +156,9 @@ def measure_speed(
     )
 
 
-def _effort(folder: Path) -> Any:
-    """What the certificate says about the work."""
-    return json.loads((folder / "out" / "certificate.json").read_text())["effort"]
+def _certificate(folder: Path) -> Any:
+    """What the engine says about its last work in the folder."""
+    return json.loads((folder / "out" / "certificate.json").read_text())
 
 
 def _decode_and_encode(source: Path, copc: Path, raw: Path, processes: int) -> Taken:
@@ -190,13 +195,15 @@ def measure_products(source: Path, place: Path, repeats: int) -> list[Cost]:
     sets |= {"the default": list(DEFAULT), "all": list(NAMES)}
     alone: list[float] = []
     taken: dict[str, list[float]] = {name: [] for name in sets}
+    left_out: dict[str, list[str]] = {}
     for _ in range(repeats):
         alone.append(mill(source, place / "job").cpu)
         for name, products in sets.items():
             taken[name].append(mill(source, place / "job", products).cpu)
+            left_out[name] = list(_certificate(place / "job")["products_left_out"])
     base = statistics.median(alone)
-    costs = [Cost([], "COPC alone", base, 0.0)]
+    costs = [Cost([], "COPC alone", base, 0.0, [])]
     for name, products in sets.items():
         cpu = statistics.median(taken[name])
-        costs.append(Cost(products, name, cpu, cpu / base - 1))
+        costs.append(Cost(products, name, cpu, cpu / base - 1, left_out[name]))
     return costs

@@ -31,7 +31,7 @@ ALL = Measured(
     [GOOD],
     Evenness([0.3, 0.2, 0.45, 0.9], 0.36),
     Rival(10_000_000, 7.0, 7.0),
-    [Cost([], "COPC alone", 9.0, 0.0), Cost(["dsm", "info"], "all", 12.0, 0.33)],
+    [Cost([], "COPC alone", 9.0, 0.0, []), Cost(["dsm", "info"], "all", 12.0, 0.33, [])],
 )
 
 
@@ -53,7 +53,8 @@ def test_good_figures_hold() -> None:
         (replace(ALL, speeds=[replace(GOOD, wall=6.3)]), "points/s"),
         (replace(ALL, speeds=[replace(GOOD, highest=1025 << 20)]), "memory"),
         (replace(ALL, evenness=Evenness([0.3, 0.46, 0.2], 0.3)), "evenness of level 0-1"),
-        (replace(ALL, costs=[Cost(["dsm", "info"], "all", 13.0, 0.41)]), "all products"),
+        (replace(ALL, costs=[Cost(["dsm", "info"], "all", 13.0, 0.41, [])]), "all products"),
+        (replace(ALL, costs=[Cost(["dsm", "info"], "all", 9.0, 0.0, ["dsm"])]), "all products"),
     ],
 )
 def test_a_figure_over_its_limit_fails_alone(worse: Measured, what: str) -> None:
