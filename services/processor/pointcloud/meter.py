@@ -1,5 +1,6 @@
 """How far the work is, how long it will still take, and how long each stage took."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -13,10 +14,19 @@ _TRUST = 0.05
 
 
 class Span(NamedTuple):
-    """Expected seconds of a stage: until it gets going, and then for all its steps."""
+    """Expected seconds of a stage: until it gets going, and then for all its steps.
+
+    `shared` is whether several processes share the stage.
+    """
 
     lead: float
     run: float
+    shared: bool = False
+
+    @property
+    def whole(self) -> float:
+        """All of it."""
+        return self.lead + self.run
 
 
 class Meter:
@@ -29,7 +39,7 @@ class Meter:
     def __init__(self, progress: Progress, clock: Callable[[], float] = time.perf_counter) -> None:
         self._progress = progress
         self._clock = clock
-        self._began = self._since = clock()
+        self._began = self._since = self._foreseen = clock()
         self._fraction = 0.0
         self._stage = self._message = ""
         self._span = Span(0.0, 0.0)
@@ -37,10 +47,14 @@ class Meter:
         self._known: dict[str, Span] = {}
         self._ahead: dict[str, Span] = {}
         self._behind = 0.0
+        self._has_shared = False
         self.seconds: dict[str, float] = {}
 
     def expect(self, spans: Mapping[str, Span]) -> None:
         """These stages lie ahead, also such as were entered before; the present one is broken off."""
+        if not self._known:
+            # What took time before anything was foreseen says nothing of the pace.
+            self._foreseen = self._clock()
         self._behind += self._reached()
         self._span = Span(0.0, 0.0)
         self._known.update(spans)
@@ -56,9 +70,10 @@ class Meter:
     def stage(self, name: str, total: int, message: str) -> None:
         """Enter a stage that has `total` steps; it may be one that was left already."""
         self._close_stage()
-        self._behind += sum(self._span)
+        self._behind += self._span.whole
         self._stage, self._message = name, message
         self._span = self._ahead.pop(name, self._known.get(name, Span(0.0, 0.0)))
+        self._has_shared |= self._span.shared
         self._done, self._total = 0, max(total, 1)
         self.add(0)
 
@@ -87,14 +102,22 @@ class Meter:
     def _left(self) -> float:
         """Seconds to the end: the rest of this stage at its own pace, the others at that of all."""
         now, reached = self._clock(), self._reached()
-        rest, later = sum(self._span) - reached, sum(sum(span) for span in self._ahead.values())
+        rest, ahead = self._span.whole - reached, self._ahead.values()
         expected = self._behind + reached
-        trust = _TRUST * (expected + rest + later)
+        trust = _TRUST * (expected + rest + sum(span.whole for span in ahead))
         if not trust:
             return 0.0
-        pace = (now - self._began + trust) / (expected + trust)
-        own_pace = (now - self._since + trust * pace) / (reached + trust)
-        return rest * own_pace + later * pace
+        pace = (now - self._foreseen + trust) / (expected + trust)
+        own = (now - self._since + trust * self._pace_of(self._span, pace)) / (reached + trust)
+        return rest * own + sum(span.whole * self._pace_of(span, pace) for span in ahead)
+
+    def _pace_of(self, span: Span, pace: float) -> float:
+        """What the pace so far means for a stage.
+
+        Shared work may be slow because the machine is, or because it is busy with other things,
+        which hurts what one process does alone much less: half of each, on a scale of factors.
+        """
+        return math.sqrt(pace) if self._has_shared and not span.shared else pace
 
     def _close_stage(self) -> None:
         now = self._clock()

@@ -18,7 +18,7 @@ from services.processor.pointcloud.cube import bounds_of, cube_around, fits, hol
 from services.processor.pointcloud.decoder import Reading, by_laszip, choose_reading
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.failures import points_missing, scratch_full
-from services.processor.pointcloud.forecast import forecast_mill
+from services.processor.pointcloud.forecast import forecast_ground, forecast_mill
 from services.processor.pointcloud.ground_rule import GroundFound
 from services.processor.pointcloud.ground_search import find_ground, wants_search
 from services.processor.pointcloud.inheritance import carried_records
@@ -124,6 +124,8 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
         plan = replace(plan, grid=evenness.fitting_grid(distributed.counts))
         scope = scope_of(order, ranges, distributed.sample)
         if wants_search(order, distributed.classes):
+            meter.expect(forecast_ground(order.source, size))
+            meter.stage("ground", 1, "Looking for the ground")
             spilled = [Cell(key, tuple(found)) for key, found in distributed.pieces.items()]
             scope = find_ground(crew, plan, scope, spilled, order, distributed.sample)
         crew.all("observe", plan, scope)

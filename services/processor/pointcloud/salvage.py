@@ -136,7 +136,8 @@ def _expect(damaged: Source, most: int, meter: Meter) -> None:
     """Say how long it may take."""
     points = min(damaged.point_count, most)
     millions = points / 1e6
-    meter.expect({name: Span(lead, run * millions) for name, (lead, run) in _SPANS.items()})
+    spans = {name: Span(span.lead, span.run * millions) for name, span in _SPANS.items()}
+    meter.expect(spans)
     meter.stage("salvage", points, "Rescuing what can be read")
 
 

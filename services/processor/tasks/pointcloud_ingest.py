@@ -10,7 +10,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.processor.pointcloud.certificate import Account
 from services.processor.pointcloud.crs import CloudCrs, find_crs
-from services.processor.pointcloud.forecast import forecast_end, forecast_products
+from services.processor.pointcloud.forecast import (
+    forecast_end,
+    forecast_products,
+    likely_cells,
+)
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.mill import mill
 from services.processor.pointcloud.oddities import find_oddities
@@ -149,7 +153,8 @@ def run(params: Params, work: Work) -> Outcome:
         classify_ground=params.classify_ground,
         needs_laszip=seen.needs_laszip,
     )
-    costs = forecast_products([kind.name for kind in kinds], params.preview_size)
+    names = [kind.name for kind in kinds]
+    costs = forecast_products(names, params.preview_size, likely_cells(source))
     meter.expect(forecast_end(source, costs))
     milled = mill(order, meter)
     oddities = _merged(seen.warnings, find_oddities(source, crs, milled), crs)
@@ -160,6 +165,10 @@ def run(params: Params, work: Work) -> Outcome:
         oddities.append(Oddity("copc_by_name_only", note))
     settings = Settings(picture_cells=params.preview_size, contour_interval=params.contour_interval)
     cloud = Cloud(source, crs, milled, order.copc, work.scratch, settings)
+    if milled.surface:
+        frame = milled.surface.frame
+        costs = forecast_products(names, params.preview_size, frame.width * frame.height)
+        meter.expect(forecast_end(source, costs))
     written = _write_products(kinds, cloud, work.out, meter, costs)
     products = [Product("copc", order.copc, "application/vnd.laszip+copc"), *written.products]
     account = Account(

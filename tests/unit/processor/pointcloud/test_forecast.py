@@ -11,6 +11,7 @@ from services.processor.pointcloud.forecast import forecast_end, forecast_produc
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.mill import mill
 from services.processor.pointcloud.order import Order
+from services.processor.pointcloud.products.catalogue import NAMES
 from services.processor.pointcloud.source import read_source
 from tests.bench.engine.airborne import write_airborne
 
@@ -61,9 +62,18 @@ def test_what_is_left_is_told_within_a_factor_of_two_after_the_first_fifth(
         assert 0.5 < told / true < 2, f"{left:.2f} s told, {true:.2f} s true, {passed:.2f} s passed"
 
 
-def test_every_product_has_a_price_and_a_larger_picture_a_higher_one() -> None:
-    small = forecast_products(["info", "preview", "a new one"], 256)
-    large = forecast_products(["info", "preview", "a new one"], 4096)
+def test_every_product_has_a_price_and_a_finer_grid_or_picture_a_higher_one() -> None:
+    names = ["info", "preview", "dtm", "a new one"]
+    small = forecast_products(names, 256, 10_000)
+    fine = forecast_products(names, 256, 8_000_000)
+    large = forecast_products(names, 4096, 10_000)
     assert all(seconds > 0 for seconds in small.values())
-    assert large["preview"] > 10 * small["preview"]
-    assert large["info"] == small["info"]
+    assert fine["dtm"] > 10 * small["dtm"]
+    assert large["preview"] > 5 * small["preview"]
+    assert fine["info"] == large["info"] == small["info"]
+
+
+def test_a_product_that_can_be_asked_for_has_a_price_of_its_own() -> None:
+    strange = forecast_products(["a new one"], 1024, 1e6)["a new one"]
+    costs = forecast_products(NAMES, 1024, 1e6)
+    assert [name for name, cost in costs.items() if cost == strange] == []

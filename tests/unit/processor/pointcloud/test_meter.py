@@ -83,18 +83,45 @@ def test_the_rest_is_right_within_a_factor_of_two_on_machines_and_files_of_many_
 def test_a_second_reading_makes_it_longer_but_not_wrong(machine: float) -> None:
     run = Run()
     run.meter.expect(FORECAST)
-    run.go("read", sum(FORECAST["read"]) * machine, share=0.5)
+    run.go("read", FORECAST["read"].whole * machine, share=0.5)
     run.meter.again("read", needed=True)
     for _ in range(4):
-        run.now += sum(FORECAST["read"]) * machine / 8
+        run.now += FORECAST["read"].whole * machine / 8
         run.meter.add(1)
     for stage in ("read", "build", "write"):
-        run.go(stage, sum(FORECAST[stage]) * machine)
+        run.go(stage, FORECAST[stage].whole * machine)
     run.meter.finish()
     assert max(run.errors()) < 2
     fractions = [fraction for _, fraction, _ in run.said]
     assert fractions == sorted(fractions)
     assert run.meter.seconds["read"] == pytest.approx(2 * 12.3 * machine)
+
+
+@pytest.mark.parametrize(("shared", "alone"), [(3.0, 1.2), (3.0, 3.0), (0.5, 0.5)])
+def test_a_busy_machine_slows_what_is_shared_more_than_what_one_process_does(
+    shared: float, alone: float
+) -> None:
+    run = Run()
+    run.meter.expect(
+        {"read": Span(0.1, 12.0, True), "build": Span(0.0, 9.0, True), "write": Span(0.0, 5.0)}
+    )
+    for stage, seconds in (
+        ("read", 12.1 * shared),
+        ("build", 9.0 * shared),
+        ("write", 5.0 * alone),
+    ):
+        run.go(stage, seconds)
+    run.meter.finish()
+    assert max(run.errors()) < 2
+
+
+def test_what_took_time_before_anything_was_known_says_nothing_of_the_pace() -> None:
+    run = Run()
+    run.meter.stage("inspect", 1, "Inspecting")
+    run.now += 20.0
+    run.meter.expect(FORECAST)
+    run.go("read", FORECAST["read"].whole, share=0.5)
+    assert run.said[-1][2] == pytest.approx(FORECAST["read"].run / 2 + 11.0, rel=0.1)
 
 
 def test_work_that_is_begun_anew_is_expected_anew() -> None:
@@ -103,7 +130,7 @@ def test_work_that_is_begun_anew_is_expected_anew() -> None:
     run.go("read", 12.3, share=0.5)
     run.meter.expect(FORECAST)
     for stage in ("read", "build", "write"):
-        run.go(stage, sum(FORECAST[stage]))
+        run.go(stage, FORECAST[stage].whole)
     run.meter.finish()
     assert max(run.errors()) < 2
 
