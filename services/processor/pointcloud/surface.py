@@ -62,9 +62,17 @@ def occupied_area(surface: Surface) -> float:
     the points of a thin cloud do not count as empty ground.
     """
     frame, count = surface.frame, surface.layer("count").astype(np.int64)
-    while max(count.shape) > 1 and count.sum() < 8 * np.count_nonzero(count):
+    while can_halve(frame) and count.sum() < 8 * np.count_nonzero(count):
         frame, count = halve(frame, count, np.add)
     return int(np.count_nonzero(count)) * frame.cell**2
+
+
+def can_halve(frame: Frame) -> bool:
+    """Whether larger cells would be fewer. Four of them around the origin never become one."""
+    return not all(
+        cells == 1 or (cells == 2 and first == -1)
+        for cells, first in ((frame.height, frame.first_row), (frame.width, frame.first_column))
+    )
 
 
 def halve(frame: Frame, grid: NDArray[Any], how: np.ufunc) -> tuple[Frame, NDArray[Any]]:

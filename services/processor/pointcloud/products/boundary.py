@@ -10,7 +10,7 @@ from services.processor.pointcloud.lengths import length_unit
 from services.processor.pointcloud.outline import Ring, outlines, signed_area
 from services.processor.pointcloud.products.geojson import Feature, write_features
 from services.processor.pointcloud.products.kind import Cloud, ProductKind, seen_from_above
-from services.processor.pointcloud.surface import halve
+from services.processor.pointcloud.surface import can_halve, halve
 
 _POINTS_PER_CELL = 8
 _LONGEST = 512
@@ -20,7 +20,7 @@ def write(cloud: Cloud, path: Path) -> None:
     """One feature: a polygon, or several, and its area. The outline is true to half a cell."""
     surface = seen_from_above(cloud)
     frame, count = surface.frame, surface.layer("count").astype(np.int64)
-    while max(count.shape) > 1 and (
+    while can_halve(frame) and (
         count.sum() < _POINTS_PER_CELL * np.count_nonzero(count) or max(count.shape) > _LONGEST
     ):
         frame, count = halve(frame, count, np.add)

@@ -7,7 +7,7 @@ import numpy as np
 from services.processor.pointcloud.lengths import length_unit
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import Cloud, ProductKind, seen_from_above
-from services.processor.pointcloud.surface import halve
+from services.processor.pointcloud.surface import can_halve, halve
 
 _POINTS_PER_CELL = 16
 """Cells are joined until they hold so many points on average: few points say little of density."""
@@ -17,7 +17,7 @@ def write(cloud: Cloud, path: Path) -> None:
     """One band of points per square unit: per square metre where coordinates are degrees."""
     surface = seen_from_above(cloud)
     frame, count = surface.frame, surface.layer("count").astype(np.int64)
-    while count.sum() < _POINTS_PER_CELL * np.count_nonzero(count) and max(count.shape) > 1:
+    while count.sum() < _POINTS_PER_CELL * np.count_nonzero(count) and can_halve(frame):
         frame, count = halve(frame, count, np.add)
     density = (count / frame.cell**2).astype(np.float32)
     unit = length_unit(cloud.crs) or "unit"
