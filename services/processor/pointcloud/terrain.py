@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.processor.pointcloud.openings import Heights
+from services.processor.pointcloud.validity import INTERPOLATED, MEASURED, VOID
 from services.processor.pointcloud.voids import distance_to, fill_smoothly, within_outline
-
-VOID, MEASURED, INTERPOLATED = 0, 1, 2
-"""What a validity band says of a cell."""
 
 Validity = NDArray[np.uint8]
 

@@ -10,7 +10,7 @@ from services.processor.pointcloud.products.kind import ProductKind
 _NO_PRODUCTS = frozenset({"kind", "catalogue", "geotiff", "geojson", "relief"})
 """Modules of the folder that products are made with."""
 
-_ON_REQUEST = frozenset({"contours", "dtm", "tiles3d"})
+_ON_REQUEST = frozenset({"tiles3d"})
 """Products too large or too slow to be made of every cloud."""
 
 NAMES = tuple(

@@ -3,30 +3,37 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from services.processor.pointcloud.frame import Frame
 from services.processor.pointcloud.gaps import fill_gaps
 from services.processor.pointcloud.lengths import height_unit
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import Cloud, ProductKind, heights_from_above
+from services.processor.pointcloud.validity import INTERPOLATED, MEASURED, VALIDITY, VOID
 
-_VOID, _MEASURED, _INTERPOLATED = 0, 1, 2
 
-
-def write(cloud: Cloud, path: Path) -> None:
-    """Heights, and a band that says which are measured."""
+def surface_model(cloud: Cloud) -> tuple[Frame, NDArray[np.float32], NDArray[np.uint8]]:
+    """The grid, its heights (NaN where void), and whether they are measured."""
     surface = heights_from_above(cloud)
     heights = surface.heights("top")
     measured = ~np.isnan(heights)
     known, (filled,) = fill_gaps(measured, [heights])
     filled[~known] = np.nan
-    validity = np.where(measured, _MEASURED, np.where(known, _INTERPOLATED, _VOID))
+    validity = np.where(measured, MEASURED, np.where(known, INTERPOLATED, VOID))
+    return surface.frame, filled, validity.astype(np.uint8)
+
+
+def write(cloud: Cloud, path: Path) -> None:
+    """Heights, and a band that says which are measured."""
+    frame, heights, validity = surface_model(cloud)
     write_cog(
         path,
         [
-            Band("height", filled, np.nan, height_unit(cloud.crs)),
-            Band("validity: 0 void, 1 measured, 2 interpolated", validity.astype(np.uint8)),
+            Band("height", heights, np.nan, height_unit(cloud.crs)),
+            Band(VALIDITY, validity),
         ],
-        surface.frame,
+        frame,
         cloud,
     )
 

@@ -8,6 +8,7 @@ from services.processor.pointcloud.lengths import height_unit
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import Cloud, ProductKind
 from services.processor.pointcloud.products.relief import ground_of, terrain_of
+from services.processor.pointcloud.validity import VALIDITY
 
 
 def write(cloud: Cloud, path: Path) -> None:
@@ -15,7 +16,7 @@ def write(cloud: Cloud, path: Path) -> None:
     frame, terrain = ground_of(cloud).frame, terrain_of(cloud)
     bands = [
         Band("height of the ground", terrain.heights, np.nan, height_unit(cloud.crs)),
-        Band("validity: 0 void, 1 measured, 2 interpolated", terrain.validity),
+        Band(VALIDITY, terrain.validity),
     ]
     write_cog(path, bands, frame, cloud)
 

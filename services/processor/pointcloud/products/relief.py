@@ -5,7 +5,11 @@ import numpy as np
 from services.processor.pointcloud.ground_rule import GROUND
 from services.processor.pointcloud.ground_search import LEAST_AREA
 from services.processor.pointcloud.lengths import lengths_of
-from services.processor.pointcloud.products.kind import Cloud, NotApplicable
+from services.processor.pointcloud.products.kind import (
+    Cloud,
+    NotApplicable,
+    heights_from_above,
+)
 from services.processor.pointcloud.surface import Surface
 from services.processor.pointcloud.terrain import Terrain, span_terrain
 
@@ -18,11 +22,7 @@ _LEAST_REACH = 3
 
 def ground_of(cloud: Cloud) -> Surface:
     """The grid whose layers tell of the ground. Raises NotApplicable where nothing is known of it."""
-    surface = cloud.milled.surface
-    if surface is None:
-        raise NotApplicable("The cloud has no points.")
-    if not lengths_of(cloud.crs).upright:
-        raise NotApplicable("In geocentric coordinates z is no height; reproject the cloud first.")
+    surface = heights_from_above(cloud)
     if "ground_count" not in surface.view.layers:
         raise NotApplicable(
             f"The source says of no points, or of too few, that they are ground (class {GROUND}), "

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from services.processor.pointcloud.terrain import INTERPOLATED, MEASURED, VOID, span_terrain
+from services.processor.pointcloud.terrain import span_terrain
+from services.processor.pointcloud.validity import INTERPOLATED, MEASURED, VOID
 
 NAN = np.float32(np.nan)
 
