@@ -44,10 +44,16 @@ def fits(cube: Cube, source: Source, ranges: Ranges) -> bool:
     """Whether the cube holds all points without being much too large for them."""
     mins, maxs = bounds_of(source, ranges)
     reach = max(high - low for low, high in zip(mins, maxs, strict=True))
-    return holds(cube, source, ranges) and reach >= _LOOSE * cube.side
+    return _holds(cube, source, ranges) and reach >= _LOOSE * cube.side
 
 
-def holds(cube: Cube, source: Source, ranges: Ranges) -> bool:
+def seems_misplaced(cube: Cube, source: Source, ranges: Ranges) -> bool:
+    """Whether the cube will not do, by those of the points that have been read so far."""
+    much = 2 * ranges.points >= source.point_count
+    return ranges.points > 0 and not (fits if much else _holds)(cube, source, ranges)
+
+
+def _holds(cube: Cube, source: Source, ranges: Ranges) -> bool:
     """Whether all points lie in the cube."""
     mins, maxs = bounds_of(source, ranges)
     return all(

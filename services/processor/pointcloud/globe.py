@@ -54,13 +54,14 @@ def place(source: Source, crs: CloudCrs, ranges: Ranges) -> Placement:
         tangent = _tangent_at(to_earth(*middle))
         corners = _corners(source, ends, lambda *places: _onto(tangent, to_earth(*places)))
     except (ProjError, _Nowhere) as error:
+        why = str(error) if isinstance(error, _Nowhere) else _no_way_from(crs)
         lengths = lengths_of(crs)
         factors = (lengths.across, lengths.across, lengths.up)
 
         def from_middle(*places: Floats) -> Floats:
             return np.stack([(p - m) * f for p, m, f in zip(places, middle, factors, strict=True)])
 
-        tangent, notes = None, (str(error), *lengths.assumed)
+        tangent, notes = None, (why, *lengths.assumed)
         corners = _corners(source, ends, from_middle)
     bottom, top = (np.round(part / _STEP) * _STEP for part in corners)
     return Placement(
@@ -69,6 +70,10 @@ def place(source: Source, crs: CloudCrs, ranges: Ranges) -> Placement:
         transform=tangent.matrix if tangent else None,
         notes=notes,
     )
+
+
+def _no_way_from(crs: CloudCrs) -> str:
+    return f"PROJ knows no way from {crs.name} to WGS 84: the tiles lie in the cloud's own system."
 
 
 def _way_to_earth(crs: CloudCrs) -> tuple[Way, tuple[str, ...]]:

@@ -14,7 +14,13 @@ from services.processor.pointcloud.chunks import Chunk, laz_record
 from services.processor.pointcloud.conversion import target_format
 from services.processor.pointcloud.copc import Product, write_copc
 from services.processor.pointcloud.crew import Alone, Crew, Processes
-from services.processor.pointcloud.cube import bounds_of, cube_around, fits, holds, stated_cube
+from services.processor.pointcloud.cube import (
+    bounds_of,
+    cube_around,
+    fits,
+    seems_misplaced,
+    stated_cube,
+)
 from services.processor.pointcloud.decoder import Reading, by_laszip, choose_reading
 from services.processor.pointcloud.extra import read_extra_bytes
 from services.processor.pointcloud.failures import points_missing, scratch_full
@@ -36,7 +42,7 @@ from services.processor.pointcloud.sample import sample_step
 from services.processor.pointcloud.spill import Cell, Piece
 from services.processor.pointcloud.statistics import Tally
 from services.processor.pointcloud.surface import Surface
-from services.processor.pointcloud.tiles import Sketch, Tile
+from services.processor.pointcloud.tiles import TILE_BYTES, Sketch, Tile
 from shared.errors import TaskFailed
 
 _ALONE_POINTS = 1_000_000
@@ -170,9 +176,10 @@ def _held(crew: Crew, size: int) -> int:
 
 
 def _check_space(order: Order) -> None:
-    """The spilled points and the compressed ones have to find room."""
+    """The spilled points, the compressed ones and the tiles have to find room."""
     source = order.source
-    packed = source.point_count * (source.record_length + 16)
+    drawn = 2 * TILE_BYTES if "tiles" in order.needs else 0
+    packed = source.point_count * (source.record_length + 16 + drawn)
     free = shutil.disk_usage(order.scratch).free
     if packed * 3 // 2 > free:
         raise scratch_full(packed * 3 // 2, free)
@@ -227,7 +234,8 @@ def _distribute(crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter) ->
         samples.append(result.sample)
         for key, found in result.pieces.items():
             pieces.setdefault(key, []).extend(found)
-        meter.again("read", needed=_seems_misplaced(plan, ranges))
+        if plan.levels:
+            meter.again("read", needed=seems_misplaced(plan.cube, plan.source, ranges))
     if ranges.points != points:
         raise points_missing(ranges.points, points)
     for found in pieces.values():
@@ -249,14 +257,6 @@ def _settle_cube(
         return plan, first
     crew.all("observe", plan, None)
     return plan, _distribute(crew, plan, parts, meter)
-
-
-def _seems_misplaced(plan: Plan, ranges: Ranges) -> bool:
-    """Whether the cube will not do, by what has been read so far."""
-    if not plan.levels or not ranges.points:
-        return False
-    much = 2 * ranges.points >= plan.source.point_count
-    return not (fits if much else holds)(plan.cube, plan.source, ranges)
 
 
 def _cells_to_build(

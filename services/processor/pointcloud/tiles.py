@@ -22,6 +22,9 @@ from services.processor.pointcloud.spots import colours_of
 Tint = Literal["colour", "intensity", "height"]
 Corner = tuple[float, float, float]
 
+TILE_BYTES = 24
+"""Bytes of a point in a tile, at most."""
+
 _MIDDLE_STEP = 2.0**-10
 _GREYEST, _PALEST = 40, 250
 _RAMP = ((44, 62, 108), (62, 128, 122), (150, 178, 92), (236, 205, 120), (250, 244, 230))

@@ -82,7 +82,11 @@ def test_geocentric_coordinates_are_on_earth_already() -> None:
     [
         (CloudCrs("none"), (0.0, 0.0, 0.0), "unknown"),
         (known("EPSG:4326"), (9000.0, 9000.0, 0.0), "no places"),
-        (CloudCrs("wkt_vlr", wkt='LOCAL_CS["site",UNIT["metre",1]]', name="site"), (0.0,) * 3, ""),
+        (
+            CloudCrs("wkt_vlr", wkt='LOCAL_CS["site",UNIT["metre",1]]', name="site"),
+            (0.0,) * 3,
+            "no way from site",
+        ),
     ],
 )
 def test_a_cloud_that_is_nowhere_keeps_its_own_metres(
