@@ -45,6 +45,8 @@ _ROLES = {
     "certificate": ["metadata"],
     "info": ["metadata"],
     "preview": ["overview", "thumbnail"],
+    "hillshade": ["visual"],
+    "rgb": ["visual"],
 }
 _ROLES_BY_TYPE = {"image/png": ["overview"], "application/json": ["metadata"]}
 _SHA256 = "1220"
