@@ -1,5 +1,6 @@
 """What may stand in the empty cells of a grid, from the cells around them. Empty cells are NaN."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Heights = NDArray[np.float32]
+_FARTHEST = 4
 
 
 def fill_smoothly(grid: Heights, rounds: int = 4) -> Heights:
@@ -52,6 +54,8 @@ def distance_to(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def within_outline(mask: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
     """The mask with its gaps closed up to a width of `2 * reach` cells; its outer edge stays."""
+    # A reach of several times the grid closes what any larger one would, to a part of a cell.
+    reach = min(reach, _FARTHEST * math.hypot(*mask.shape))
     pad = int(reach) + 1
     near = distance_to(np.pad(mask, pad)) <= reach
     inside: NDArray[np.bool_] = distance_to(~near) > reach

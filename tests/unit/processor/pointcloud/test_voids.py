@@ -1,5 +1,6 @@
 """What stands in the gaps of a grid once they are filled."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -82,3 +83,13 @@ def test_an_outline_closes_gaps_and_goes_no_farther_out() -> None:
 
     mask[15:45, 15:45] = False
     assert not within_outline(mask, 5)[25:35, 25:35].any()
+
+
+def test_a_reach_far_beyond_the_grid_costs_nothing_more() -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[2, 2] = mask[2, 6] = mask[6, 2] = mask[6, 6] = True
+    started = time.process_time()
+    inside = within_outline(mask, 1e6)
+    assert time.process_time() - started < 0.2
+    assert inside[3:6, 3:6].all()
+    assert not inside[[0, -1]].any()
