@@ -73,6 +73,33 @@ def read_extra_bytes(source: Source) -> ExtraBytes:
     return ExtraBytes(apart, at, tuple(duplicates), tuple(tuples))
 
 
+def with_readable_text(payload: bytes) -> bytes:
+    """The descriptors with their names and texts in UTF-8; readers refuse a file for other bytes."""
+    parts = [payload[at : at + _DESCRIPTOR] for at in range(0, len(payload), _DESCRIPTOR)]
+    return b"".join(
+        part[:4] + _in_utf8(part[4:36]) + part[36:160] + _in_utf8(part[160:]) for part in parts
+    )
+
+
+def _in_utf8(field: bytes) -> bytes:
+    text = field.split(b"\0")[0]
+    plain = _as_text(text).encode()
+    return field if plain == text else _cut(plain, len(field)).ljust(len(field), b"\0")
+
+
+def _as_text(raw: bytes) -> str:
+    """A text of unknown coding: UTF-8 if it can be, otherwise what older programs in Europe wrote."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _cut(text: bytes, length: int) -> bytes:
+    """No more bytes than that, and no part of a character."""
+    return text if len(text) <= length else text[:length].decode(errors="ignore").encode()
+
+
 def without_tuples(payload: bytes) -> bytes:
     """The descriptors with one for each member of a pair or triple; current readers refuse those."""
     parts = [payload[at : at + _DESCRIPTOR] for at in range(0, len(payload), _DESCRIPTOR)]
@@ -90,7 +117,7 @@ def _members(descriptor: bytes) -> list[bytes]:
         suffix = f"[{member}]".encode()
         # No-data, minimum, maximum, scale and offset have room for three values each.
         values = [descriptor[at + 8 * member :][:8] + bytes(16) for at in range(40, 160, 24)]
-        own_name = (name[: 32 - len(suffix)] + suffix).ljust(32, b"\0")
+        own_name = (_cut(name, 32 - len(suffix)) + suffix).ljust(32, b"\0")
         head = descriptor[:2] + bytes([(kind - 1) % 10 + 1, descriptor[3]]) + own_name
         members.append(head + descriptor[36:40] + b"".join(values) + descriptor[160:])
     return members
@@ -107,7 +134,7 @@ def with_distinct_names(payload: bytes) -> bytes:
         while name in taken:
             number += 1
             suffix = f" ({number})".encode()
-            name = part[4:36].split(b"\0")[0][: 32 - len(suffix)] + suffix
+            name = _cut(part[4:36].split(b"\0")[0], 32 - len(suffix)) + suffix
         if number > 1:
             part = part[:4] + name.ljust(32, b"\0") + part[36:]
         # A descriptor without a name describes bytes that nobody reads.
@@ -119,7 +146,7 @@ def with_distinct_names(payload: bytes) -> bytes:
 def _describe(descriptor: bytes, at: int) -> tuple[list[ExtraDimension], int]:
     """The dimensions of one descriptor and the bytes it covers; 0 bytes if it makes no sense."""
     kind, options = descriptor[2], descriptor[3]
-    name = descriptor[4:36].split(b"\0")[0].decode("utf-8", "replace").strip() or "unnamed"
+    name = _as_text(descriptor[4:36].split(b"\0")[0]).strip() or "unnamed"
     if kind == 0:
         return [], options
     if kind > 30:

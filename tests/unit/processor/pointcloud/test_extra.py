@@ -2,7 +2,11 @@
 
 import struct
 
-from services.processor.pointcloud.extra import with_distinct_names, without_tuples
+from services.processor.pointcloud.extra import (
+    with_distinct_names,
+    with_readable_text,
+    without_tuples,
+)
 
 PAIR_OF_BYTES, BYTE, TRIPLE_OF_FLOATS, FLOAT = 11, 1, 29, 9
 
@@ -34,3 +38,19 @@ def test_long_names_of_members_stay_apart() -> None:
     assert new[4:36] == b"n" * 29 + b"[0]"
     assert new[196:228] == b"n" * 29 + b"[1]"
     assert with_distinct_names(new) == new
+
+
+def test_names_become_utf8_and_those_that_are_stay_as_they_are() -> None:
+    good = descriptor("Höhe".encode(), FLOAT, 0.5)
+    assert with_readable_text(good) == good
+    assert with_readable_text(descriptor("Höhe".encode("latin-1"), FLOAT, 0.5)) == good
+    # Each of these takes two bytes in UTF-8; what is cut is cut between characters.
+    long = with_readable_text(descriptor(b"x" + b"\xf6" * 31, FLOAT))
+    assert long[4:36].rstrip(b"\0").decode() == "x" + "ö" * 15
+
+
+def test_what_makes_names_distinct_cuts_no_character() -> None:
+    twins = 2 * descriptor(("x" + "ö" * 15).encode(), FLOAT)
+    assert with_distinct_names(twins)[196:228].rstrip(b"\0").decode() == "x" + "ö" * 13 + " (2)"
+    pair = without_tuples(descriptor(("x" + "ö" * 15).encode(), PAIR_OF_BYTES))
+    assert pair[4:36].rstrip(b"\0").decode() == "x" + "ö" * 14 + "[0]"
