@@ -20,6 +20,10 @@ _LEAST_REACH = 3
 """Cells, where they are large."""
 
 
+_LEAST_SHARE = 0.001
+"""Of all points; of fewer, in a scene with a floor and strays below it, nothing could be drawn."""
+
+
 def ground_of(cloud: Cloud) -> Surface:
     """The grid whose layers tell of the ground. Raises NotApplicable where nothing is known of it."""
     surface = heights_from_above(cloud)
@@ -28,8 +32,14 @@ def ground_of(cloud: Cloud) -> Surface:
             f"The source says of no points, or of too few, that they are ground (class {GROUND}), "
             f"and on less than {LEAST_AREA:.0f} square metres nothing else tells it."
         )
-    if not surface.layer("ground_count").any():
+    ground = int(surface.layer("ground_count").sum(dtype=np.int64))
+    if ground == 0:
         raise NotApplicable("None of the cloud's points is ground.")
+    if surface.view.ground and ground < _LEAST_SHARE * cloud.milled.product.points:
+        raise NotApplicable(
+            f"The filter takes only {ground} points for ground: the lowest points of this cloud lie "
+            "apart from all others, and are no ground to draw."
+        )
     return surface
 
 
