@@ -32,9 +32,10 @@ def work(
 
 def _serve(connection: Connection, name: str, plan: Plan) -> None:
     miller = Miller(name, plan, lambda points: connection.send(("points", points)))
-    while True:
-        method, arguments = connection.recv()
-        connection.send(_answer(miller, method, arguments))
+    with contextlib.closing(miller):
+        while True:
+            method, arguments = connection.recv()
+            connection.send(_answer(miller, method, arguments))
 
 
 def _answer(miller: Miller, method: str, arguments: tuple[object, ...]) -> tuple[str, object]:
