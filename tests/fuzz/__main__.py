@@ -35,9 +35,10 @@ async def main(cases: Iterable[Case], keep: Path) -> int:
     async def worker() -> None:
         nonlocal findings
         for one in waiting:
-            findings += await _run(one, keep, outcomes, took)
+            found = await _run(one, keep, outcomes, took)
             if one.number % GOOD_EVERY == 0:
-                findings += await _run(_good(one.number, sound), keep, outcomes, took)
+                found += await _run(_good(one.number, sound), keep, outcomes, took)
+            findings += found
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
