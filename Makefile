@@ -69,7 +69,7 @@ bench-engine-large: venv ## Mill 100 M points: as much memory as for 10 M, and l
 
 contracts: up ## Write the generated contracts anew: schema.sql, schemas of messages and certificate, broker definitions
 	@$(BIN)/python -m shared.messages.publish
-	@$(BIN)/python -m services.processor.pointcloud.certificate_form
+	@$(BIN)/python -m services.processor.pointcloud.proof.certificate_form
 	@$(BIN)/python -m shared.topology definitions > deploy/rabbitmq/definitions.json
 	@source .local/env && $(BIN)/python -m sql.schema
 

@@ -32,7 +32,7 @@ PLANTED = [
     ),
     (
         "The engine and the tasks are pure compute",
-        "services/processor/pointcloud/morton.py",
+        "services/processor/pointcloud/octree/morton.py",
         "asyncio",
     ),
     (

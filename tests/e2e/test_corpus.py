@@ -13,7 +13,7 @@ import laspy
 import numpy as np
 import pytest
 
-from services.processor.pointcloud.certificate_form import Certificate
+from services.processor.pointcloud.proof.certificate_form import Certificate
 from tests.e2e.uploading import Ended, Upload, fetch, node, send_all, two_slots
 from tests.fixtures.broker import Broker
 from tests.fixtures.corpus import UNUSABLE, CorpusFile, corpus_or_skip

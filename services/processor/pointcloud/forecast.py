@@ -8,10 +8,10 @@ finds out as it goes; what has to hold here is how the stages compare.
 import os
 from collections.abc import Collection, Iterable, Mapping
 
-from services.processor.pointcloud.decoder import Decoder
+from services.processor.pointcloud.las.decoder import Decoder
+from services.processor.pointcloud.las.source import Source
 from services.processor.pointcloud.meter import Span
 from services.processor.pointcloud.order import Need
-from services.processor.pointcloud.source import Source
 
 # Seconds for a million records of 36 bytes; longer records take longer in proportion.
 _RECORD_BYTES = 36

@@ -9,40 +9,40 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from services.processor.pointcloud import evenness
-from services.processor.pointcloud.chunks import Chunk, laz_record
-from services.processor.pointcloud.conversion import target_format
-from services.processor.pointcloud.copc import Product, write_copc
 from services.processor.pointcloud.crew import Alone, Crew, Processes
-from services.processor.pointcloud.cube import (
+from services.processor.pointcloud.failures import points_missing, scratch_full
+from services.processor.pointcloud.forecast import forecast_ground, forecast_mill
+from services.processor.pointcloud.ground.rule import GroundFound
+from services.processor.pointcloud.ground.search import find_ground, wants_search
+from services.processor.pointcloud.las.conversion import target_format
+from services.processor.pointcloud.las.decoder import Reading, by_laszip, choose_reading
+from services.processor.pointcloud.las.extra import read_extra_bytes
+from services.processor.pointcloud.las.inheritance import carried_records
+from services.processor.pointcloud.las.records import Records
+from services.processor.pointcloud.memory import keep_freed_memory
+from services.processor.pointcloud.meter import Meter
+from services.processor.pointcloud.miller import Built, most_held
+from services.processor.pointcloud.observed.lookout import lay_surface, scope_of
+from services.processor.pointcloud.observed.observation import together
+from services.processor.pointcloud.observed.ranges import Ranges
+from services.processor.pointcloud.observed.sample import sample_step
+from services.processor.pointcloud.observed.statistics import Tally
+from services.processor.pointcloud.observed.surface import Surface
+from services.processor.pointcloud.octree import evenness
+from services.processor.pointcloud.octree.chunks import Chunk, laz_record
+from services.processor.pointcloud.octree.copc import Product, write_copc
+from services.processor.pointcloud.octree.cube import (
     bounds_of,
     cube_around,
     fits,
     seems_misplaced,
     stated_cube,
 )
-from services.processor.pointcloud.decoder import Reading, by_laszip, choose_reading
-from services.processor.pointcloud.extra import read_extra_bytes
-from services.processor.pointcloud.failures import points_missing, scratch_full
-from services.processor.pointcloud.forecast import forecast_ground, forecast_mill
-from services.processor.pointcloud.ground_rule import GroundFound
-from services.processor.pointcloud.ground_search import find_ground, wants_search
-from services.processor.pointcloud.inheritance import carried_records
-from services.processor.pointcloud.lookout import lay_surface, scope_of
-from services.processor.pointcloud.memory import keep_freed_memory
-from services.processor.pointcloud.meter import Meter
-from services.processor.pointcloud.miller import Built, most_held
-from services.processor.pointcloud.morton import Key
-from services.processor.pointcloud.observation import together
+from services.processor.pointcloud.octree.morton import Key
+from services.processor.pointcloud.octree.spill import Cell, Piece
 from services.processor.pointcloud.order import Order
 from services.processor.pointcloud.plan import Plan, Range, cell_levels, processes_within, ranges_of
-from services.processor.pointcloud.ranges import Ranges
-from services.processor.pointcloud.records import Records
-from services.processor.pointcloud.sample import sample_step
-from services.processor.pointcloud.spill import Cell, Piece
-from services.processor.pointcloud.statistics import Tally
-from services.processor.pointcloud.surface import Surface
-from services.processor.pointcloud.tiles import TILE_BYTES, Sketch, Tile
+from services.processor.pointcloud.tiles.tiles import TILE_BYTES, Sketch, Tile
 from shared.errors import TaskFailed
 
 _ALONE_POINTS = 1_000_000

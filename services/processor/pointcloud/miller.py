@@ -11,12 +11,17 @@ from io import FileIO
 import numpy as np
 from numpy.typing import NDArray
 
-from services.processor.pointcloud import evenness
-from services.processor.pointcloud.chunks import Chunk, compress, compress_stream
-from services.processor.pointcloud.conversion import convert
-from services.processor.pointcloud.decoder import read_batches
-from services.processor.pointcloud.detail import share_out
-from services.processor.pointcloud.morton import (
+from services.processor.pointcloud.las.conversion import convert
+from services.processor.pointcloud.las.decoder import read_batches
+from services.processor.pointcloud.las.records import Records, as_bytes
+from services.processor.pointcloud.observed.observation import Observation, Scope, Seen
+from services.processor.pointcloud.observed.ranges import Ranges
+from services.processor.pointcloud.observed.sample import Sample
+from services.processor.pointcloud.observed.spots import View, lay_strip
+from services.processor.pointcloud.octree import evenness
+from services.processor.pointcloud.octree.chunks import Chunk, compress, compress_stream
+from services.processor.pointcloud.octree.detail import share_out
+from services.processor.pointcloud.octree.morton import (
     CODE_LEVELS,
     Key,
     ancestor,
@@ -25,12 +30,7 @@ from services.processor.pointcloud.morton import (
     enclosing_node,
     places_within,
 )
-from services.processor.pointcloud.observation import Observation, Scope, Seen
-from services.processor.pointcloud.plan import LEAST_POINTS, Plan, Range
-from services.processor.pointcloud.ranges import Ranges
-from services.processor.pointcloud.records import Records, as_bytes
-from services.processor.pointcloud.sample import Sample
-from services.processor.pointcloud.spill import (
+from services.processor.pointcloud.octree.spill import (
     Cell,
     Pack,
     Piece,
@@ -38,7 +38,7 @@ from services.processor.pointcloud.spill import (
     read_cell_batches,
     write_whole,
 )
-from services.processor.pointcloud.spots import View, lay_strip
+from services.processor.pointcloud.plan import LEAST_POINTS, Plan, Range
 
 Report = Callable[[int], None]
 """Called with the number of points that have just been dealt with."""

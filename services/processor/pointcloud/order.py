@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from services.processor.pointcloud.crs import CloudCrs
-from services.processor.pointcloud.source import Source
+from services.processor.pointcloud.las.crs import CloudCrs
+from services.processor.pointcloud.las.source import Source
 
 Need = Literal["statistics", "surface", "lowest", "ground", "tiles"]
 """What a product may need: the distributions of all dimensions; the highest points on a grid; the

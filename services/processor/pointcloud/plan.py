@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from services.processor.pointcloud.conversion import target_format
-from services.processor.pointcloud.decoder import Decoder
-from services.processor.pointcloud.extra import ExtraDimension
-from services.processor.pointcloud.grids import GridKind
-from services.processor.pointcloud.morton import Cube
-from services.processor.pointcloud.records import record_dtype
-from services.processor.pointcloud.source import Source
+from services.processor.pointcloud.las.conversion import target_format
+from services.processor.pointcloud.las.decoder import Decoder
+from services.processor.pointcloud.las.extra import ExtraDimension
+from services.processor.pointcloud.las.records import record_dtype
+from services.processor.pointcloud.las.source import Source
+from services.processor.pointcloud.octree.grids import GridKind
+from services.processor.pointcloud.octree.morton import Cube
 
 LEAF_POINTS = 50_000
 """Subtrees of at most this many points are one node; also the usual size of a LAZ chunk."""

@@ -8,23 +8,23 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from services.processor.pointcloud.certificate import Account
-from services.processor.pointcloud.crs import CloudCrs, find_crs
 from services.processor.pointcloud.forecast import (
     forecast_end,
     forecast_products,
     likely_cells,
 )
+from services.processor.pointcloud.las.crs import CloudCrs, find_crs
+from services.processor.pointcloud.las.source import read_source
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.mill import mill
-from services.processor.pointcloud.oddities import find_oddities
 from services.processor.pointcloud.order import Order
 from services.processor.pointcloud.products.catalogue import DEFAULT, NAMES, load_products
 from services.processor.pointcloud.products.info import describe_density
 from services.processor.pointcloud.products.kind import Cloud, NotApplicable, ProductKind, Settings
-from services.processor.pointcloud.proof import Made, write_proof
-from services.processor.pointcloud.salvage import salvage
-from services.processor.pointcloud.source import read_source
+from services.processor.pointcloud.proof.certificate import Account
+from services.processor.pointcloud.proof.oddities import find_oddities
+from services.processor.pointcloud.proof.proof import Made, write_proof
+from services.processor.pointcloud.salvage.salvage import salvage
 from services.processor.task import Outcome, Product, Task, Work
 from shared.errors import TaskFailed
 from shared.preflight import Oddity, inspect

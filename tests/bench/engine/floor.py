@@ -18,8 +18,8 @@ from typing import BinaryIO
 import lazrs
 import numpy as np
 
-from services.processor.pointcloud.chunks import compress
-from services.processor.pointcloud.source import Source, read_source
+from services.processor.pointcloud.las.source import Source, read_source
+from services.processor.pointcloud.octree.chunks import compress
 
 _GROUP_POINTS = 250_000
 

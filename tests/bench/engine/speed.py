@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.processor.pointcloud.las.source import read_source
 from services.processor.pointcloud.products.catalogue import DEFAULT, NAMES
-from services.processor.pointcloud.source import read_source
 from tests.bench.engine.evenness import evenness
 from tests.bench.engine.floor import write_raw
 from tests.bench.engine.measuring import KEPT, Taken, run_python

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.processor.pointcloud import hierarchy, miller, plan
+from services.processor.pointcloud import miller, plan
+from services.processor.pointcloud.octree import hierarchy
 from services.processor.task import GIBIBYTE, Work
 from services.processor.tasks.pointcloud_ingest import TASK, Params
 from tests.bench.engine.airborne import write_airborne

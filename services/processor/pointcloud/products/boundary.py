@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from services.processor.pointcloud.frame import Frame
-from services.processor.pointcloud.lengths import length_unit
-from services.processor.pointcloud.outline import Ring, outlines, signed_area
+from services.processor.pointcloud.las.lengths import length_unit
+from services.processor.pointcloud.observed.frame import Frame
+from services.processor.pointcloud.observed.surface import can_halve, halve
 from services.processor.pointcloud.products.geojson import Feature, write_features
 from services.processor.pointcloud.products.kind import Cloud, ProductKind, seen_from_above
-from services.processor.pointcloud.surface import can_halve, halve
+from services.processor.pointcloud.rasters.outline import Ring, outlines, signed_area
 
 _POINTS_PER_CELL = 8
 _LONGEST = 512

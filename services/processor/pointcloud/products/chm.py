@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from services.processor.pointcloud.lengths import height_unit
+from services.processor.pointcloud.las.lengths import height_unit
 from services.processor.pointcloud.products.dsm import surface_model
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import Cloud, ProductKind
 from services.processor.pointcloud.products.relief import terrain_of
-from services.processor.pointcloud.validity import INTERPOLATED, MEASURED, VALIDITY, VOID
+from services.processor.pointcloud.rasters.validity import INTERPOLATED, MEASURED, VALIDITY, VOID
 
 
 def write(cloud: Cloud, path: Path) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from services.processor.pointcloud.frame import Frame
-from services.processor.pointcloud.isolines import Line, lines_at, round_interval, smoothed
-from services.processor.pointcloud.lengths import height_unit, lengths_of
+from services.processor.pointcloud.las.lengths import height_unit, lengths_of
+from services.processor.pointcloud.observed.frame import Frame
 from services.processor.pointcloud.products.geojson import Feature, Places, write_features
 from services.processor.pointcloud.products.kind import Cloud, NotApplicable, ProductKind
 from services.processor.pointcloud.products.relief import ground_of, terrain_of
+from services.processor.pointcloud.rasters.isolines import Line, lines_at, round_interval, smoothed
 
 _LEAST_INTERVAL = 0.1
 """In metres: what the engine chooses if nobody does. Below, lines follow the noise."""

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from services.processor.pointcloud.lengths import length_unit
+from services.processor.pointcloud.las.lengths import length_unit
+from services.processor.pointcloud.observed.surface import can_halve, halve
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import Cloud, ProductKind, seen_from_above
-from services.processor.pointcloud.surface import can_halve, halve
 
 _POINTS_PER_CELL = 16
 """Cells are joined until they hold so many points on average: few points say little of density."""

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from services.processor.pointcloud.frame import Frame
-from services.processor.pointcloud.gaps import fill_gaps
-from services.processor.pointcloud.lengths import height_unit
+from services.processor.pointcloud.las.lengths import height_unit
+from services.processor.pointcloud.observed.frame import Frame
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import Cloud, ProductKind, heights_from_above
-from services.processor.pointcloud.validity import INTERPOLATED, MEASURED, VALIDITY, VOID
+from services.processor.pointcloud.rasters.gaps import fill_gaps
+from services.processor.pointcloud.rasters.validity import INTERPOLATED, MEASURED, VALIDITY, VOID
 
 
 def surface_model(cloud: Cloud) -> tuple[Frame, NDArray[np.float32], NDArray[np.uint8]]:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from services.processor.pointcloud.lengths import height_unit
+from services.processor.pointcloud.las.lengths import height_unit
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import Cloud, ProductKind
 from services.processor.pointcloud.products.relief import ground_of, terrain_of
-from services.processor.pointcloud.validity import VALIDITY
+from services.processor.pointcloud.rasters.validity import VALIDITY
 
 
 def write(cloud: Cloud, path: Path) -> None:

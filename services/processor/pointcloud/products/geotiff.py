@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import CRSError
 from rasterio.transform import Affine
 
-from services.processor.pointcloud.frame import Frame
+from services.processor.pointcloud.observed.frame import Frame
 from services.processor.pointcloud.products.kind import Cloud
 
 _TILE = 512

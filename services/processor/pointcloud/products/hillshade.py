@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.processor.pointcloud.gaps import fill_gaps
-from services.processor.pointcloud.lengths import lengths_of
+from services.processor.pointcloud.las.lengths import lengths_of
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import Cloud, ProductKind, heights_from_above
+from services.processor.pointcloud.rasters.gaps import fill_gaps
 
 Heights = NDArray[np.floating[Any]]
 

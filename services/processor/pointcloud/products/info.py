@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.processor.pointcloud.crs import CloudCrs, describe_crs
+from services.processor.pointcloud.las.crs import CloudCrs, describe_crs
+from services.processor.pointcloud.las.source import Source
 from services.processor.pointcloud.mill import Milled
+from services.processor.pointcloud.observed.statistics import Tally
+from services.processor.pointcloud.observed.surface import occupied_area
 from services.processor.pointcloud.products.kind import Cloud, ProductKind
-from services.processor.pointcloud.source import Source
-from services.processor.pointcloud.statistics import Tally
-from services.processor.pointcloud.surface import occupied_area
 
 _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 _HISTOGRAM_BINS = 64

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.processor.pointcloud.crs import CloudCrs
-from services.processor.pointcloud.lengths import lengths_of
+from services.processor.pointcloud.las.crs import CloudCrs
+from services.processor.pointcloud.las.lengths import lengths_of
+from services.processor.pointcloud.las.source import Source
 from services.processor.pointcloud.mill import Milled
+from services.processor.pointcloud.observed.surface import Surface
 from services.processor.pointcloud.order import Need
-from services.processor.pointcloud.source import Source
-from services.processor.pointcloud.surface import Surface
 
 
 class NotApplicable(Exception):

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from services.processor.pointcloud.gaps import fill_gaps
+from services.processor.pointcloud.las.records import Records
+from services.processor.pointcloud.observed.spots import shades_of
+from services.processor.pointcloud.observed.surface import Surface, halve
 from services.processor.pointcloud.products.kind import Cloud, ProductKind
-from services.processor.pointcloud.records import Records
-from services.processor.pointcloud.spots import shades_of
-from services.processor.pointcloud.surface import Surface, halve
+from services.processor.pointcloud.rasters.gaps import fill_gaps
 
 Grid = NDArray[np.floating[Any]]
 

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from services.processor.pointcloud.ground_rule import GROUND
-from services.processor.pointcloud.ground_search import LEAST_AREA
-from services.processor.pointcloud.lengths import lengths_of
+from services.processor.pointcloud.ground.rule import GROUND
+from services.processor.pointcloud.ground.search import LEAST_AREA
+from services.processor.pointcloud.ground.terrain import Terrain, span_terrain
+from services.processor.pointcloud.las.lengths import lengths_of
+from services.processor.pointcloud.observed.surface import Surface
 from services.processor.pointcloud.products.kind import (
     Cloud,
     NotApplicable,
     heights_from_above,
 )
-from services.processor.pointcloud.surface import Surface
-from services.processor.pointcloud.terrain import Terrain, span_terrain
 
 REACH = 30.0
 """Metres from measured ground within which it is interpolated; as wide as the filter's windows."""

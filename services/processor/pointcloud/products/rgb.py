@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from services.processor.pointcloud.gaps import fill_gaps
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import (
     Cloud,
@@ -12,6 +11,7 @@ from services.processor.pointcloud.products.kind import (
     ProductKind,
     seen_from_above,
 )
+from services.processor.pointcloud.rasters.gaps import fill_gaps
 
 
 def write(cloud: Cloud, path: Path) -> None:

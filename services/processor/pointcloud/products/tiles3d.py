@@ -12,8 +12,8 @@ from typing import Any
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from services.processor.pointcloud.products.kind import Cloud, NotApplicable, ProductKind
-from services.processor.pointcloud.tiles import Sketch
-from services.processor.pointcloud.tileset import content_name, tilesets
+from services.processor.pointcloud.tiles.tiles import Sketch
+from services.processor.pointcloud.tiles.tileset import content_name, tilesets
 
 _INDEX = "@3dtilesIndex1@"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.processor.pointcloud.chunks import compress
-from services.processor.pointcloud.source import Source, read_source
+from services.processor.pointcloud.las.source import Source, read_source
+from services.processor.pointcloud.octree.chunks import compress
 from tests.bench.engine import floor
 from tests.bench.engine.airborne import write_airborne
 from tests.bench.engine.copclib_writer import write_with_copclib

@@ -7,11 +7,11 @@ import laspy
 import numpy as np
 import pytest
 
-from services.processor.pointcloud.crs import find_crs
+from services.processor.pointcloud.las.crs import find_crs
+from services.processor.pointcloud.las.source import read_source
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.mill import Milled, mill
 from services.processor.pointcloud.order import Order
-from services.processor.pointcloud.source import read_source
 
 WriteCloud = Callable[..., Path]
 MillFile = Callable[..., Milled]

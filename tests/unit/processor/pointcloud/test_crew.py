@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from services.processor.pointcloud.chunks import laz_record
 from services.processor.pointcloud.crew import Processes
-from services.processor.pointcloud.cube import stated_cube
+from services.processor.pointcloud.las.source import read_source
+from services.processor.pointcloud.octree.chunks import laz_record
+from services.processor.pointcloud.octree.cube import stated_cube
 from services.processor.pointcloud.plan import Plan, Range
-from services.processor.pointcloud.source import read_source
 from shared.errors import TaskFailed
 
 WriteCloud = Callable[..., Path]

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from services.processor.pointcloud import mill as road
-from services.processor.pointcloud.crs import find_crs
 from services.processor.pointcloud.forecast import forecast_end, forecast_products
+from services.processor.pointcloud.las.crs import find_crs
+from services.processor.pointcloud.las.source import read_source
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.mill import mill
 from services.processor.pointcloud.order import Order
 from services.processor.pointcloud.products.catalogue import NAMES
-from services.processor.pointcloud.source import read_source
 from tests.bench.engine.airborne import write_airborne
 
 Said = list[tuple[float, float, float | None]]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.processor.pointcloud import hierarchy, miller, plan
+from services.processor.pointcloud import miller, plan
+from services.processor.pointcloud.octree import hierarchy
 from tests.fixtures.records import expected_records, in_order
 from tests.unit.processor.pointcloud.conftest import MillFile, WriteCloud
 

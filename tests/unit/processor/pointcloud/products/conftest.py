@@ -7,12 +7,12 @@ import laspy
 import numpy as np
 import pytest
 
-from services.processor.pointcloud.crs import find_crs
+from services.processor.pointcloud.las.crs import find_crs
+from services.processor.pointcloud.las.source import read_source
 from services.processor.pointcloud.meter import Meter
 from services.processor.pointcloud.mill import mill
 from services.processor.pointcloud.order import Need, Order
 from services.processor.pointcloud.products.kind import Cloud, Settings
-from services.processor.pointcloud.source import read_source
 
 SIDE = 120
 CORNER = (500_000.0, 4_000_000.0)

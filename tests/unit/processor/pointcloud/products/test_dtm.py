@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
-from services.processor.pointcloud.ground_account import account_for_ground
+from services.processor.pointcloud.ground.account import account_for_ground
 from services.processor.pointcloud.products import dtm
 from services.processor.pointcloud.products.kind import Cloud, NotApplicable
 from tests.unit.processor.pointcloud.products.conftest import (

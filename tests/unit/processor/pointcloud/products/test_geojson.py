@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.processor.pointcloud.crs import CloudCrs, find_crs
+from services.processor.pointcloud.las.crs import CloudCrs, find_crs
+from services.processor.pointcloud.las.source import read_source
 from services.processor.pointcloud.mill import Milled
 from services.processor.pointcloud.products.geojson import Feature, write_features
 from services.processor.pointcloud.products.kind import Cloud, Settings
-from services.processor.pointcloud.source import read_source
 
 CORNER = np.array([500_000.0, 4_000_000.0])
 SQUARE = np.array([[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]) + CORNER

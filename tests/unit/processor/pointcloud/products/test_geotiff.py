@@ -9,12 +9,12 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
-from services.processor.pointcloud.crs import CloudCrs, find_crs
-from services.processor.pointcloud.frame import Frame
+from services.processor.pointcloud.las.crs import CloudCrs, find_crs
+from services.processor.pointcloud.las.source import read_source
 from services.processor.pointcloud.mill import Milled
+from services.processor.pointcloud.observed.frame import Frame
 from services.processor.pointcloud.products.geotiff import Band, write_cog
 from services.processor.pointcloud.products.kind import Cloud, Settings
-from services.processor.pointcloud.source import read_source
 
 FRAME = Frame(
     width=1300,

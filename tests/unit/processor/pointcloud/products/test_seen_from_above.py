@@ -10,11 +10,11 @@ import pytest
 import rasterio
 from rasterio.io import DatasetReader
 
-from services.processor.pointcloud.crs import find_crs
+from services.processor.pointcloud.las.crs import find_crs
+from services.processor.pointcloud.las.source import read_source
 from services.processor.pointcloud.mill import Milled
 from services.processor.pointcloud.products.catalogue import load_products
 from services.processor.pointcloud.products.kind import Cloud, NotApplicable, Settings
-from services.processor.pointcloud.source import read_source
 
 WriteCloud = Callable[..., Path]
 MakeProduct = Callable[..., Path]
