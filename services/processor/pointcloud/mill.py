@@ -1,16 +1,16 @@
 """The road of a cloud: read and distribute, split what is too large, build, finish, assemble."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.processor.pointcloud.crew import Alone, Crew, Processes
-from services.processor.pointcloud.failures import points_missing, scratch_full
+from services.processor.pointcloud.distribution import distribute
+from services.processor.pointcloud.failures import scratch_full
 from services.processor.pointcloud.forecast import forecast_ground, forecast_mill
 from services.processor.pointcloud.ground.rule import GroundFound
 from services.processor.pointcloud.ground.search import find_ground, wants_search
@@ -33,15 +33,12 @@ from services.processor.pointcloud.octree.chunks import Chunk, laz_record
 from services.processor.pointcloud.octree.copc import Product, write_copc
 from services.processor.pointcloud.octree.cube import (
     bounds_of,
-    cube_around,
-    fits,
-    seems_misplaced,
     stated_cube,
 )
 from services.processor.pointcloud.octree.morton import Key
 from services.processor.pointcloud.octree.spill import Cell, Piece
 from services.processor.pointcloud.order import Order
-from services.processor.pointcloud.plan import Plan, Range, cell_levels, processes_within, ranges_of
+from services.processor.pointcloud.plan import Plan, cell_levels, processes_within, ranges_of
 from services.processor.pointcloud.tiles.tiles import TILE_BYTES, Sketch, Tile
 from shared.errors import TaskFailed
 
@@ -87,15 +84,6 @@ class Milled:
     held: dict[str, int]
 
 
-@dataclass(frozen=True)
-class _Distributed:
-    pieces: dict[Key, list[Piece]]
-    ranges: Ranges
-    classes: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    sample: Records
-
-
 def mill(order: Order, meter: Meter) -> Milled:
     """Make the COPC file of a source. Raises TaskFailed with the codes of failures.py."""
     keep_freed_memory()
@@ -123,19 +111,18 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
     )
     held = {"inspect": most_held()}
     with _crew(plan, meter, size) as crew:
-        distributed = _distribute(crew, plan, parts, meter)
-        plan, distributed = _settle_cube(crew, plan, parts, meter, distributed)
+        plan, spilled = distribute(crew, plan, parts, meter)
         held["read"] = _held(crew, size)
-        ranges = distributed.ranges
-        plan = replace(plan, grid=evenness.fitting_grid(distributed.counts))
-        scope = scope_of(order, ranges, distributed.sample)
-        if wants_search(order, distributed.classes):
+        ranges = spilled.ranges
+        plan = replace(plan, grid=evenness.fitting_grid(spilled.counts))
+        scope = scope_of(order, ranges, spilled.sample)
+        if wants_search(order, spilled.classes):
             meter.expect(forecast_ground(order.source, size))
             meter.stage("ground", 1, "Looking for the ground")
-            spilled = [Cell(key, tuple(found)) for key, found in distributed.pieces.items()]
-            scope = find_ground(crew, plan, scope, spilled, order, distributed.sample)
+            whole = [Cell(key, tuple(found)) for key, found in spilled.pieces.items()]
+            scope = find_ground(crew, plan, scope, whole, order, spilled.sample)
         crew.all("observe", plan, scope)
-        cells, heaps = _cells_to_build(crew, plan, distributed.pieces)
+        cells, heaps = _cells_to_build(crew, plan, spilled.pieces)
         built = _build(crew, cells, heaps, ranges.points, meter)
         held["build"] = _held(crew, size)
         nodes = _finish_coarse(crew, built, meter)
@@ -151,10 +138,10 @@ def _mill(order: Order, reading: Reading, meter: Meter) -> Milled:
     held["assemble"] = most_held()
     return Milled(
         reading=reading,
-        source_classes=distributed.classes,
+        source_classes=spilled.classes,
         ranges=ranges,
         tally=seen.tally,
-        sample=distributed.sample,
+        sample=spilled.sample,
         surface=surface,
         ground=scope.ground,
         reclassified=seen.reclassified,
@@ -218,45 +205,6 @@ def _crew(plan: Plan, meter: Meter, size: int) -> Iterator[Crew]:
         yield crew
     finally:
         crew.close()
-
-
-def _distribute(crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter) -> _Distributed:
-    points = plan.source.point_count
-    meter.stage("read", points, "Reading the points")
-    ranges, classes = Ranges(plan.extra), np.zeros(256, np.int64)
-    counts = np.zeros(8**evenness.LEVELS, np.int64)
-    samples: list[tuple[int, Records]] = []
-    pieces: dict[Key, list[Piece]] = {}
-    for result in crew.each("distribute", [(part,) for part in parts]):
-        ranges.merge(result.ranges)
-        classes += result.classes
-        counts += result.counts
-        samples.append(result.sample)
-        for key, found in result.pieces.items():
-            pieces.setdefault(key, []).extend(found)
-        if plan.levels:
-            meter.again("read", needed=seems_misplaced(plan.cube, plan.source, ranges))
-    if ranges.points != points:
-        raise points_missing(ranges.points, points)
-    for found in pieces.values():
-        # Ranges end in any order; the names of their packs sort as they lie in the source.
-        found.sort()
-    samples.sort(key=itemgetter(0))
-    taken = [np.empty(0, plan.dtype), *(sample for _, sample in samples)]
-    return _Distributed(pieces, ranges, classes, counts, np.concatenate(taken))
-
-
-def _settle_cube(
-    crew: Crew, plan: Plan, parts: Sequence[Range], meter: Meter, first: _Distributed
-) -> tuple[Plan, _Distributed]:
-    """Make sure that the cube is that of the points, though it costs a second reading."""
-    if plan.levels and fits(plan.cube, plan.source, first.ranges):
-        return plan, first
-    plan = replace(plan, cube=cube_around(plan.source, first.ranges))
-    if not plan.levels:
-        return plan, first
-    crew.all("observe", plan, None)
-    return plan, _distribute(crew, plan, parts, meter)
 
 
 def _cells_to_build(
