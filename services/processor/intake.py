@@ -5,7 +5,6 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import structlog
-from jsonschema import Draft202012Validator
 
 from services.processor.metrics import REQUESTS
 from services.processor.resources import Processor
@@ -14,6 +13,7 @@ from shared.db import Transaction
 from shared.jobs import slug
 from shared.messages import Message, Unreadable, wrap
 from shared.messages.jobs import FieldError, JobAcceptedV1, JobRejectedV1, JobRequestedV1
+from shared.params import refused_params
 from shared.topology import EVENTS
 
 logger = structlog.get_logger()
@@ -126,8 +126,8 @@ async def _check(transaction: Transaction, sender: Sender, request: JobRequested
     if kind is None:
         raise Rejection("unknown_kind", ("data.kind", f"There is no kind {request.kind}."))
     problems = [
-        (f"data.params{''.join(f'.{part}' for part in error.absolute_path)}", error.message[:300])
-        for error in Draft202012Validator(kind["params_schema"]).iter_errors(request.params)
+        (".".join(("data.params", *path)), message[:300])
+        for path, message in refused_params(kind["params_schema"], request.params)
     ]
     if problems:
         raise Rejection("invalid_params", *problems)

@@ -138,11 +138,14 @@ def _job_lines(job: Document, now: datetime) -> list[tuple[str, Text]]:
 def _result_lines(result: Document) -> list[tuple[str, Text]]:
     lines = []
     for name, value in result.items():
-        if isinstance(value, dict | list) and len(short(value)) >= 60:
+        if name == "warnings" and isinstance(value, list):
+            told = [plain(f"{one['code']}: {one['message']}") for one in value]
+            lines.append(("  warnings", Text("\n".join(told) or "none")))
+        elif isinstance(value, dict | list) and len(short(value)) >= 60:
             lines.append((f"  {plain(name)}", Text(f"{len(value)} entries, see --json", "dim")))
         else:
-            told = f"{value:,}" if name == "points" and isinstance(value, int) else short(value)
-            lines.append((f"  {plain(name)}", Text(told)))
+            count = name == "points" and isinstance(value, int)
+            lines.append((f"  {plain(name)}", Text(f"{value:,}" if count else short(value))))
     return lines
 
 

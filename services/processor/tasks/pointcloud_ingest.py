@@ -117,7 +117,9 @@ class Result(BaseModel):
     point_format: int
     bounds: Bounds | None
     crs: Crs
-    density: float | None = Field(description="Points per square unit of covered ground.")
+    density: float | None = Field(
+        description="Points per square unit of covered ground, square metres for degrees."
+    )
     nodes: int
     warnings: list[Warned]
 

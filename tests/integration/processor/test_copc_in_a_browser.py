@@ -8,10 +8,10 @@ import pytest
 
 from services.processor.pointcloud import miller, plan
 from services.processor.pointcloud.octree import hierarchy
-from services.processor.task import GIBIBYTE, Work
-from services.processor.tasks.pointcloud_ingest import TASK, Params
+from services.processor.tasks.pointcloud_ingest import Params
 from tests.bench.engine.airborne import write_airborne
 from tests.e2e.uploading import node
+from tests.fixtures.ingest import ingest
 
 BROWSER = Path(__file__).parents[2] / "browser"
 POINTS = 60_000
@@ -26,21 +26,9 @@ def test_a_browser_finds_every_point_through_many_pages(
     monkeypatch.setattr(miller, "LEAST_POINTS", 0)
     for name, limit in (("_WHOLE", 40), ("_LEVELS", 2), ("_SMALL", 3)):
         monkeypatch.setattr(hierarchy, name, limit)
-    source, out, scratch = tmp_path / "cloud.laz", tmp_path / "out", tmp_path / "scratch"
+    source, out = tmp_path / "cloud.laz", tmp_path / "out"
     write_airborne(source, POINTS, point_format)
-    out.mkdir()
-    scratch.mkdir()
-    work = Work(
-        source=source,
-        source_name=source.name,
-        out=out,
-        scratch=scratch,
-        memory_bytes=GIBIBYTE,
-        workers=1,
-        progress=lambda *_: None,
-        log=lambda _: None,
-    )
-    milled = TASK.run(Params(products=[]), work)
+    milled = ingest(source, tmp_path, Params(products=[]))
 
     assert (BROWSER / "node_modules").is_dir(), "npm ci --prefix tests/browser is to be run first"
     said = subprocess.run(

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from services.processor.pointcloud import plan
-from services.processor.task import GIBIBYTE, Work
-from services.processor.tasks.pointcloud_ingest import TASK, Params
+from services.processor.tasks.pointcloud_ingest import Params
 from tests.bench.engine.airborne import write_airborne
 from tests.e2e.uploading import node
+from tests.fixtures.ingest import ingest
 
 BROWSER = Path(__file__).parents[2] / "browser"
 
@@ -21,21 +21,9 @@ def test_every_tile_is_valid_gltf(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point_format: int, crs: str | None
 ) -> None:
     monkeypatch.setattr(plan, "LEAF_POINTS", 5000)
-    source, out, scratch = tmp_path / "cloud.laz", tmp_path / "out", tmp_path / "scratch"
+    source, out = tmp_path / "cloud.laz", tmp_path / "out"
     write_airborne(source, 40_000, point_format)
-    out.mkdir()
-    scratch.mkdir()
-    work = Work(
-        source=source,
-        source_name=source.name,
-        out=out,
-        scratch=scratch,
-        memory_bytes=GIBIBYTE,
-        workers=1,
-        progress=lambda *_: None,
-        log=lambda _: None,
-    )
-    TASK.run(Params(products=["tiles3d"], crs=crs), work)
+    ingest(source, tmp_path, Params(products=["tiles3d"], crs=crs))
     with zipfile.ZipFile(out / "tiles.3tz") as archive:
         archive.extractall(tmp_path / "tiles")
     tiles = sorted((tmp_path / "tiles").glob("*.glb"))

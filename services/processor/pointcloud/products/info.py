@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.processor.pointcloud.las.crs import CloudCrs, describe_crs
+from services.processor.pointcloud.las.lengths import length_unit
 from services.processor.pointcloud.las.source import Source
 from services.processor.pointcloud.mill import Milled
 from services.processor.pointcloud.observed.statistics import Tally
@@ -221,17 +222,20 @@ def _with_bit(counts: NDArray[np.int64], bit: int) -> int:
 
 
 def describe_density(milled: Milled, crs: CloudCrs) -> dict[str, Any] | None:
-    """Points per square unit of ground; None where there is no area."""
-    if milled.surface is None:
+    """Points per square unit of ground, square metres for degrees; None where there is no area."""
+    surface, product = milled.surface, milled.product
+    if surface is None:
         return None
-    product = milled.product
-    box = (product.maxs[0] - product.mins[0]) * (product.maxs[1] - product.mins[1])
-    covered = min(occupied_area(milled.surface), box)
+    frame = surface.frame
+    across = (product.maxs[0] - product.mins[0]) * frame.cell / frame.cell_x
+    along = (product.maxs[1] - product.mins[1]) * frame.cell / frame.cell_y
+    box, points = across * along, int(surface.layer("count").sum(dtype=np.int64))
+    covered = min(occupied_area(surface), box)
     if covered <= 0:
         return None
     return {
-        "points_per_square_unit": product.points / covered,
+        "points_per_square_unit": points / covered,
         "covered_area": covered,
         "bounding_area": box,
-        "unit": crs.unit,
+        "unit": length_unit(crs),
     }

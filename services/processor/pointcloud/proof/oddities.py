@@ -26,6 +26,7 @@ def find_oddities(source: Source, crs: CloudCrs, milled: Milled) -> list[Oddity]
         *crs.oddities,
         *_units(crs),
         *_extent(source, milled),
+        *_grid(milled),
         *_place(crs, milled),
         *_returns(source, milled),
         *_values(source, milled),
@@ -51,7 +52,7 @@ def _units(crs: CloudCrs) -> Iterator[Oddity]:
     if crs.geographic:
         yield Oddity(
             "geographic_coordinates",
-            "The coordinates are degrees; areas and densities are in square degrees.",
+            "The coordinates are degrees; areas and densities are in square metres.",
         )
     axes = [
         (f"{axes} in {unit}")
@@ -103,6 +104,32 @@ def _place(crs: CloudCrs, milled: Milled) -> Iterator[Oddity]:
             f"The cloud would lie at longitude {west:.2f}, latitude {south:.2f}, far from where "
             f"{crs.name} is used; if that is wrong, give the coordinate system with the parameter "
             "`crs`.",
+        )
+
+
+def _grid(milled: Milled) -> Iterator[Oddity]:
+    """What the grid seen from above does not show, or not as it was asked for."""
+    if milled.surface is None:
+        return
+    frame, (low, high) = milled.surface.frame, (milled.product.mins, milled.product.maxs)
+    east, south = frame.west + frame.width * frame.cell_x, frame.north - frame.height * frame.cell_y
+    beyond = max(
+        (frame.west - low[0]) / frame.cell_x,
+        (high[0] - east) / frame.cell_x,
+        (south - low[1]) / frame.cell_y,
+        (high[1] - frame.north) / frame.cell_y,
+    )
+    # Less than a cell is what rounding makes of the edges.
+    if beyond > 1:
+        yield Oddity(
+            "points_far_away",
+            "A few points lie far away from all others; rasters and pictures leave them out.",
+        )
+    if frame.asked is not None:
+        yield Oddity(
+            "resolution_changed",
+            f"The cells of the rasters have sides of {frame.cell:g} and not {frame.asked:g}, of which "
+            "there would be too many, or which would be smaller than the unit of the coordinates.",
         )
 
 

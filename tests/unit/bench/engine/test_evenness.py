@@ -6,10 +6,10 @@ import copclib
 import numpy as np
 import pytest
 
-from services.processor.task import GIBIBYTE, Work
-from services.processor.tasks.pointcloud_ingest import TASK, Params
+from services.processor.tasks.pointcloud_ingest import Params
 from tests.bench.engine.airborne import EAST, NORTH, write_airborne
 from tests.bench.engine.evenness import evenness
+from tests.fixtures.ingest import ingest
 
 SIDE = 141.421
 
@@ -20,18 +20,8 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evenness")
     source = folder / "cloud.laz"
     write_airborne(source, 200_000, 6)
-    work = Work(
-        source=source,
-        source_name=source.name,
-        out=folder,
-        scratch=folder,
-        memory_bytes=GIBIBYTE,
-        workers=1,
-        progress=lambda *_: None,
-        log=lambda _: None,
-    )
-    TASK.run(Params(products=[]), work)
-    return folder / "copc.laz"
+    ingest(source, folder, Params(products=[]))
+    return folder / "out" / "copc.laz"
 
 
 def counts_by_level(product: Path) -> np.ndarray:

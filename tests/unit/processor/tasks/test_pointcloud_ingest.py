@@ -93,6 +93,34 @@ def test_a_cloud_alone_has_a_proof_and_nothing_else_is_looked_at(tmp_path: Path)
     assert outcome.result.model_dump()["density"] is None
 
 
+def test_strays_and_too_fine_a_grid_are_said(tmp_path: Path) -> None:
+    source = cloud(tmp_path)
+    las = laspy.read(source)
+    las.X[7] = 900_000_000
+    las.write(source)
+    outcome = ingest(source, tmp_path, [], products=["density"], resolution=0.001)
+    warnings = {one["code"]: one["message"] for one in outcome.result.model_dump()["warnings"]}
+    assert warnings.keys() >= {"points_far_away", "resolution_changed"}
+    assert "0.001" in warnings["resolution_changed"]
+
+
+def test_areas_of_degrees_are_told_in_square_metres(tmp_path: Path) -> None:
+    header = laspy.LasHeader(point_format=6, version="1.4")
+    header.scales = [1e-7, 1e-7, 0.01]
+    las = laspy.LasData(header)
+    las.X, las.Y, las.Z = np.random.default_rng(1).integers(0, 5000, (3, 3000), dtype=np.int32)
+    las.return_number = las.number_of_returns = np.ones(3000, np.uint8)
+    source = tmp_path / "degrees.las"
+    las.write(source)
+    outcome = ingest(source, tmp_path, [], products=["info"], crs="EPSG:4326")
+    (info,) = (product.path for product in outcome.products if product.name == "info")
+    density = json.loads(info.read_text())["density"]
+    # 5000 steps of a ten-millionth of a degree are 55.6 m at the equator.
+    assert density["bounding_area"] == pytest.approx(55.6**2, rel=0.02)
+    assert density["unit"] == "metre"
+    assert density["points_per_square_unit"] == pytest.approx(3000 / 55.6**2, rel=0.2)
+
+
 def test_an_unknown_product_is_refused_and_the_known_ones_are_named() -> None:
     with pytest.raises(ValidationError, match=r"there is no product 'dsn'.*preview"):
         Params.model_validate({"products": ["dsn"]})
