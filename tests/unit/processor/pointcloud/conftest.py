@@ -63,7 +63,12 @@ def mill_file(tmp_path: Path) -> MillFile:
     """Mill a file into `out` and hand back what became of it."""
 
     def mill_one(
-        path: Path, out: str = "out.copc.laz", *, workers: int = 1, resolution: float | None = None
+        path: Path,
+        out: str = "out.copc.laz",
+        *,
+        workers: int = 1,
+        resolution: float | None = None,
+        memory_bytes: int = 1 << 30,
     ) -> Milled:
         source = read_source(path)
         scratch = tmp_path / f"scratch-{out}"
@@ -74,7 +79,7 @@ def mill_file(tmp_path: Path) -> MillFile:
             copc=tmp_path / out,
             scratch=scratch,
             workers=workers,
-            memory_bytes=workers << 30,
+            memory_bytes=memory_bytes,
             needs=frozenset({"statistics", "surface"}),
             resolution=resolution,
         )

@@ -46,6 +46,20 @@ def test_no_record_of_any_point_format_is_lost_or_changed(
 
 
 @pytest.mark.usefixtures("many_cells")
+def test_the_product_is_the_same_however_little_is_read_at_once(
+    write_cloud: WriteCloud, mill_file: MillFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_cloud("cloud.laz", points=60_000)
+    mill_file(source, "plenty.copc.laz")
+    monkeypatch.setattr(plan, "_LEAST_BATCH_BYTES", 100_000)
+    mill_file(source, "little.copc.laz", memory_bytes=64 << 20)
+
+    assert (tmp_path / "little.copc.laz").read_bytes() == (
+        tmp_path / "plenty.copc.laz"
+    ).read_bytes()
+
+
+@pytest.mark.usefixtures("many_cells")
 def test_the_product_is_the_same_for_any_number_of_processes(
     write_cloud: WriteCloud, mill_file: MillFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
