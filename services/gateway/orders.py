@@ -1,8 +1,10 @@
 """Whether a job may be ordered: its kind is known, its parameters fit, its cloud has a file."""
 
-from itertools import islice
 from typing import Any
 from uuid import UUID
+
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import best_match
 
 from services.gateway.caller import Caller
 from services.gateway.problems import (
@@ -13,7 +15,6 @@ from services.gateway.problems import (
     Problem,
 )
 from services.gateway.resources import Gateway
-from shared.params import refused_params
 
 MOST_ERRORS = 20
 
@@ -39,8 +40,26 @@ async def check_order(
 
 def check_params(schema: dict[str, Any], params: dict[str, Any]) -> None:
     """Raise a Problem that names each parameter the schema refuses, as `params.<name>`."""
-    refused = islice(refused_params(schema, params), MOST_ERRORS)
-    errors = [(".".join(("params", *path))[:200], message[:300]) for path, message in refused]
+    errors = []
+    for error in Draft202012Validator(schema).iter_errors(params):
+        # Of several allowed shapes, the one that was meant says best what is wrong.
+        errors += _told(best_match([error]) or error)
+        if len(errors) >= MOST_ERRORS:
+            break
     if errors:
         detail = "; ".join(f"{field}: {message}" for field, message in errors[:3])
-        raise Problem(INVALID_REQUEST, f"{detail}.", errors=errors)
+        raise Problem(INVALID_REQUEST, f"{detail}.", errors=errors[:MOST_ERRORS])
+
+
+def _told(error: ValidationError) -> list[tuple[str, str]]:
+    path = ".".join(["params", *(str(part) for part in error.absolute_path)])
+    instance: Any = error.instance
+    if error.validator == "required":
+        # Said of the object that lacks them; a client looks for the parameter.
+        wanted: Any = error.validator_value
+        return [(f"{path}.{name}", "is required") for name in wanted if name not in instance]
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+        unknown = [name for name in instance if name not in known]
+        return [(f"{path}.{name}"[:200], "is not a known parameter") for name in unknown]
+    return [(path[:200], error.message[:300])]

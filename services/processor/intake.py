@@ -5,6 +5,8 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import structlog
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from services.processor.metrics import REQUESTS
 from services.processor.resources import Processor
@@ -13,7 +15,6 @@ from shared.db import Transaction
 from shared.jobs import slug
 from shared.messages import Message, Unreadable, wrap
 from shared.messages.jobs import FieldError, JobAcceptedV1, JobRejectedV1, JobRequestedV1
-from shared.params import refused_params
 from shared.topology import EVENTS
 
 logger = structlog.get_logger()
@@ -126,8 +127,10 @@ async def _check(transaction: Transaction, sender: Sender, request: JobRequested
     if kind is None:
         raise Rejection("unknown_kind", ("data.kind", f"There is no kind {request.kind}."))
     problems = [
-        (".".join(("data.params", *path)), message[:300])
-        for path, message in refused_params(kind["params_schema"], request.params)
+        (f"data.params{''.join(f'.{part}' for part in error.absolute_path)}", error.message[:300])
+        for refused in Draft202012Validator(kind["params_schema"]).iter_errors(request.params)
+        # Of several allowed shapes, the one that was meant says best what is wrong.
+        for error in [best_match([refused]) or refused]
     ]
     if problems:
         raise Rejection("invalid_params", *problems)

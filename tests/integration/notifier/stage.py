@@ -211,6 +211,13 @@ class Stage:
 
         await until(all_ended)
 
+    async def mail_sent(self) -> bool:
+        """Whether a mail has gone out and is known to have."""
+        return any(
+            (delivery["channel"], delivery["state"]) == ("email", "sent")
+            for delivery in await self.deliveries()
+        )
+
     async def refused(self, tries: int) -> Any:
         """Wait until a delivery has failed so many times and waits for its next try; that delivery."""
         found: list[Any] = []

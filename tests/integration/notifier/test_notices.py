@@ -271,6 +271,8 @@ async def test_what_was_sent_while_the_database_went_away_is_not_sent_again(stag
     async with stage.notifier(lease_seconds=60):
         await stage.tell(end)
         await until(lambda: len(stage.receiver.calls) == 1)
+        # Only the hook is to be under way: a mail whose claim is cut off waits for its lease.
+        await until(stage.mail_sent)
         # Stopped, not killed: the tests' server would forget its last commits.
         stage.database.servers.stop("postgres")
         await asyncio.sleep(2)
