@@ -14,6 +14,8 @@ _DESCRIPTOR = 192
 _TYPES = ("u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8")
 _SCALE_GIVEN, _OFFSET_GIVEN = 8, 16
 _MOST_DIMENSIONS = 256
+_NEWEST_TYPE = 30
+"""Types 11 to 30 are pairs and triples of types 1 to 10; deprecated, but still met."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,22 @@ def read_extra_bytes(source: Source) -> ExtraBytes:
     return ExtraBytes(apart, at, tuple(duplicates), tuple(tuples))
 
 
+def for_strict_readers(payload: bytes) -> bytes:
+    """The descriptors as current readers want them, who refuse a whole file for one they dislike."""
+    return with_distinct_names(without_tuples(with_readable_text(of_known_types(payload))))
+
+
+def of_known_types(payload: bytes) -> bytes:
+    """The descriptors up to the first whose type no version of LAS knows; readers refuse the file.
+
+    Nobody can say where the bytes behind such a one lie: they stay, without a description.
+    """
+    for start in range(0, len(payload) - _DESCRIPTOR + 1, _DESCRIPTOR):
+        if payload[start + 2] > _NEWEST_TYPE:
+            return payload[:start]
+    return payload
+
+
 def with_readable_text(payload: bytes) -> bytes:
     """The descriptors with their names and texts in UTF-8; readers refuse a file for other bytes."""
     parts = [payload[at : at + _DESCRIPTOR] for at in range(0, len(payload), _DESCRIPTOR)]
@@ -109,7 +127,7 @@ def without_tuples(payload: bytes) -> bytes:
 def _members(descriptor: bytes) -> list[bytes]:
     """The descriptor, or one for each member, whose values stand where a single one has its own."""
     kind = descriptor[2] if len(descriptor) == _DESCRIPTOR else 0
-    if not 10 < kind <= 30:
+    if not 10 < kind <= _NEWEST_TYPE:
         return [descriptor]
     name = descriptor[4:36].split(b"\0")[0]
     members = []
@@ -149,9 +167,8 @@ def _describe(descriptor: bytes, at: int) -> tuple[list[ExtraDimension], int]:
     name = _as_text(descriptor[4:36].split(b"\0")[0]).strip() or "unnamed"
     if kind == 0:
         return [], options
-    if kind > 30:
+    if kind > _NEWEST_TYPE:
         return [], 0
-    # Types 11 to 30 are pairs and triples of types 1 to 10; deprecated, but still met.
     members, index = (kind - 1) // 10 + 1, (kind - 1) % 10
     size = np.dtype(_TYPES[index]).itemsize
     scales = struct.unpack_from("<3d", descriptor, 112)

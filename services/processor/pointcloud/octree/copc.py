@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from services.processor.pointcloud.failures import writing_failed
-from services.processor.pointcloud.las.extra import (
-    with_distinct_names,
-    with_readable_text,
-    without_tuples,
-)
+from services.processor.pointcloud.las.extra import for_strict_readers
 from services.processor.pointcloud.las.source import Carried, Source
 from services.processor.pointcloud.octree.chunks import Chunk, chunk_table
 from services.processor.pointcloud.octree.grids import GRID_LEVELS
@@ -127,7 +123,7 @@ def _plain_records(product: Product) -> tuple[list[bytes], list[tuple[bytes, byt
         else:
             payload = record.payload(product.source.path)
             if (record.user_id, record.record_id) == ("LASF_Spec", 4):
-                payload = with_distinct_names(without_tuples(with_readable_text(payload)))
+                payload = for_strict_readers(payload)
             vlrs.append(_vlr(record.user_id, record.record_id, payload, description))
     return vlrs, evlrs
 

@@ -3,6 +3,7 @@
 import struct
 
 from services.processor.pointcloud.las.extra import (
+    of_known_types,
     with_distinct_names,
     with_readable_text,
     without_tuples,
@@ -54,3 +55,9 @@ def test_what_makes_names_distinct_cuts_no_character() -> None:
     assert with_distinct_names(twins)[196:228].rstrip(b"\0").decode() == "x" + "ö" * 13 + " (2)"
     pair = without_tuples(descriptor(("x" + "ö" * 15).encode(), PAIR_OF_BYTES))
     assert pair[4:36].rstrip(b"\0").decode() == "x" + "ö" * 14 + "[0]"
+
+
+def test_what_follows_an_unknown_type_is_described_no_more() -> None:
+    known = descriptor(b"height", FLOAT, 0.5) + descriptor(b"pair", PAIR_OF_BYTES)
+    assert of_known_types(known) == known
+    assert of_known_types(known + descriptor(b"odd", 108) + descriptor(b"tree", BYTE)) == known
