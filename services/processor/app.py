@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from services.processor import catalogue, intake, reaper, registrar, sandbox, worker
+from services.processor.forks import Forks
 from services.processor.metrics import OUTBOX_RELAYED, SANDBOX_LEVEL
 from services.processor.resources import Processor
 from services.processor.scratch import own_scratch
@@ -45,6 +46,8 @@ async def open_processor(settings: Settings) -> AsyncIterator[Processor]:
             exchanges=(WORK, EVENTS, PROGRESS),
         )
         stack.push_async_callback(bus.close)
+        forks = Forks()
+        stack.push_async_callback(forks.close)
         supervisor = Supervisor()
         stack.push_async_callback(supervisor.stop)
         yield Processor(
@@ -56,6 +59,7 @@ async def open_processor(settings: Settings) -> AsyncIterator[Processor]:
             objects=objects,
             relay=Relay(database, bus.publisher, failpoints, "processor", OUTBOX_RELAYED),
             failpoints=failpoints,
+            forks=forks,
             supervisor=supervisor,
         )
 

@@ -55,11 +55,11 @@ async def run_attempt(processor: Processor, job: Row, folder: Path, log: LogTail
     )
     async with reporting(processor, job) as report:
         answer = await run_child(
+            processor.forks,
             order,
-            seconds=task.limits.run_seconds,
+            _bounds(processor.settings, task, folder),
             on_progress=report,
             log=log,
-            bounds=_bounds(processor.settings, folder),
         )
         await processor.failpoints.reach("processor.job.computed")
         products = await _store(processor, job, answer, folder / "out", report)
@@ -67,10 +67,11 @@ async def run_attempt(processor: Processor, job: Row, folder: Path, log: LogTail
     return Done(answer.result, products)
 
 
-def _bounds(settings: Settings, folder: Path) -> Bounds:
+def _bounds(settings: Settings, task: Task, folder: Path) -> Bounds:
     """What this attempt may take: a full disk would harm more than the job."""
     free = shutil.disk_usage(folder).free
     return Bounds(
+        seconds=task.limits.run_seconds,
         memory_bytes=int(settings.memory * settings.memory_factor),
         scratch_bytes=min(settings.scratch_bytes, free * 9 // 10),
         processes=4 * settings.workers + 64,

@@ -1,8 +1,6 @@
 """The child process of one attempt: walls and limits first, then the task, then one word about its end.
 
-    python -m services.processor.child < order.json > answer.jsonl
-
-It holds no secret and no connection. Stdout carries JSON lines for the parent: the level of its
+It is forked by forkserver.py, which lets `main` read the order on stdin. It holds no secret and no connection. Stdout carries JSON lines for the parent: the level of its
 sandbox, progress, then `result` or `error`. Whatever the task prints goes to stderr, whose tail is kept with the attempt.
 """
 
@@ -167,7 +165,3 @@ def _task_error() -> dict[str, str]:
         "detail": "It is not the file's or the parameters' fault as far as we know.",
         "remedy": "Retry the job; if it fails again, tell the operators its id.",
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from services.processor.forks import Forks
 from services.processor.lease import Lease
 from services.processor.settings import Settings
 from services.processor.task import Task
@@ -27,5 +28,6 @@ class Processor:
     objects: ObjectStore
     relay: Relay
     failpoints: Failpoints
+    forks: Forks
     supervisor: Supervisor
     running: dict[UUID, Lease] = field(default_factory=dict)

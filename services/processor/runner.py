@@ -3,10 +3,8 @@
 import asyncio
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,29 +12,18 @@ from typing import Any
 import orjson
 import structlog
 
+from services.processor.forks import Forks
 from services.processor.metrics import ATTEMPTS_SANDBOXED, ATTEMPTS_STOPPED
+from services.processor.process_tree import Child, ChildDied
 from services.processor.sandbox import LEVELS, Level
 from services.processor.watch import Bounds, watch
 from shared.errors import PointmillError, TaskFailed
 from shared.process import mask
 
-LINE_BYTES = 1 << 20
 LOG_LINES = 200
 LOG_LINE_CHARACTERS = 500
-PROJECT = Path(__file__).parents[2]
 
 logger = structlog.get_logger()
-
-
-class ChildDied(PointmillError):
-    """The child ended by a signal that may not come again: the machine was short, or somebody killed it."""
-
-    code = "worker_killed"
-    title = "The process of the task was killed"
-    remedy = (
-        "It is tried again by itself; if it keeps failing, split the file or ask for more memory."
-    )
-    retryable = True
 
 
 @dataclass(frozen=True)
@@ -106,12 +93,12 @@ class Retry(PointmillError):
 
 
 async def run_child(
+    forks: Forks,
     order: Order,
+    bounds: Bounds,
     *,
-    seconds: float,
     on_progress: Callable[[dict[str, Any]], None],
     log: LogTail,
-    bounds: Bounds | None = None,
 ) -> Answer:
     """Run the order in a process tree of its own and return its answer.
 
@@ -121,12 +108,13 @@ async def run_child(
         TaskFailed: the task refused, crashed, or took too much; another attempt would not help.
         Retry, ChildDied: another attempt may succeed.
     """
-    async with _child(order) as process:
-        working = asyncio.create_task(_converse(process, order, on_progress, log))
+    child = await forks.spawn(order.kind, order.to_json(), order.scratch)
+    try:
+        working = asyncio.create_task(_converse(child, on_progress, log))
         folders = (order.out, order.scratch)
-        watching = asyncio.create_task(watch(process.pid, folders, bounds or Bounds()))
+        watching = asyncio.create_task(watch(child.pid, folders, bounds))
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(bounds.seconds):
                 await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
                 if watching.done():
                     watching.result()
@@ -135,7 +123,7 @@ async def run_child(
             raise TaskFailed(
                 "time_limit",
                 "The task took too long",
-                f"It was stopped after {seconds:.0f} s, the limit of {order.kind}.",
+                f"It was stopped after {bounds.seconds:.0f} s, the limit of {order.kind}.",
                 "Split the file, or ask the operators for a longer limit.",
             ) from None
         except TaskFailed as error:
@@ -144,78 +132,37 @@ async def run_child(
         finally:
             working.cancel()
             watching.cancel()
+    finally:
+        await _to_the_end(child)
     return _judge(answer, status, order.kind)
 
 
+async def _to_the_end(child: Child) -> None:
+    """Kill the tree and see it dead, however often this is cancelled meanwhile."""
+    ending = asyncio.create_task(child.end())
+    cancelled = None
+    while not ending.done():
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
 async def _converse(
-    process: asyncio.subprocess.Process,
-    order: Order,
-    on_progress: Callable[[dict[str, Any]], None],
-    log: LogTail,
+    child: Child, on_progress: Callable[[dict[str, Any]], None], log: LogTail
 ) -> tuple[dict[str, Any] | None, int]:
-    """Tell the child its order and hear it to its end: its last words and its exit status."""
-    answer, _, _ = await asyncio.gather(
-        _read_answer(process, on_progress), _read_log(process, log), _tell(process, order)
-    )
-    return answer, await process.wait()
-
-
-@asynccontextmanager
-async def _child(order: Order) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.processor.child",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,  # a group of its own, so that one kill reaches all of it
-        cwd=order.scratch,
-        env=_environment(order.scratch),
-        limit=LINE_BYTES,
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):  # nobody is left
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-
-
-def _environment(scratch: Path) -> dict[str, str]:
-    """No secret of the service reaches the child: it gets what it needs and nothing else."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ
-    }
-    return {
-        **kept,
-        "PYTHONPATH": str(PROJECT),
-        "PYTHONUNBUFFERED": "1",
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        # One thread per process: the engine's own processes keep the cores busy.
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "RAYON_NUM_THREADS": "1",
-    }
-
-
-async def _tell(process: asyncio.subprocess.Process, order: Order) -> None:
-    if process.stdin is None:
-        raise ChildDied("The child has no stdin.")
-    try:
-        process.stdin.write(order.to_json())
-        await process.stdin.drain()
-        process.stdin.close()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # It has ended already; its exit status says why.
+    """Hear the child to its end: its last words and its exit status."""
+    answer, _ = await asyncio.gather(_read_answer(child, on_progress), _read_log(child, log))
+    return answer, await child.wait()
 
 
 async def _read_answer(
-    process: asyncio.subprocess.Process, on_progress: Callable[[dict[str, Any]], None]
+    child: Child, on_progress: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any] | None:
     answer = level = None
-    async for line in _lines(process.stdout):
+    async for line in _lines(child.stdout):
         try:
             words = orjson.loads(line)
         except orjson.JSONDecodeError:
@@ -233,14 +180,12 @@ async def _read_answer(
     return answer
 
 
-async def _read_log(process: asyncio.subprocess.Process, log: LogTail) -> None:
-    async for line in _lines(process.stderr):
+async def _read_log(child: Child, log: LogTail) -> None:
+    async for line in _lines(child.stderr):
         log.add(line)
 
 
-async def _lines(stream: asyncio.StreamReader | None) -> AsyncIterator[bytes]:
-    if stream is None:
-        return
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
     while True:
         try:
             line = await stream.readline()

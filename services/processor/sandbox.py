@@ -118,7 +118,7 @@ def enter(kernel: Kernel, *, source: Path | None, own: tuple[Path, ...], parent:
 def _runs_from() -> Iterator[Rule]:
     """The interpreter, the libraries and our own code; to run, only the interpreter itself.
 
-    The crew of an engine is made of fresh interpreters: so they and their loader may be executed,
+    The probers of damaged files are fresh interpreters: so they and their loader may be executed,
     and nothing else may.
     """
     interpreter = Path(sys.executable).resolve()

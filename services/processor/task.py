@@ -89,7 +89,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Task:
-    """One task kind. Its file's name is the kind with `_` for `.`; presence is registration."""
+    """One task kind. Its file's name is the kind with `_` for `.`; presence is registration.
+
+    `prepare` loads what `run` needs and its file does not import. It is called once, in the process
+    that all children are forked from: it opens nothing and starts no thread.
+    """
 
     kind: str
     title: str
@@ -97,6 +101,7 @@ class Task:
     params: type[BaseModel]
     result: type[BaseModel]
     run: Callable[[Any, Work], Outcome]
+    prepare: Callable[[], None] | None = None
     pool: str = "default"
     needs_source: bool = False
     version: int = 1

@@ -27,11 +27,13 @@ class Bounds:
     """What one attempt may take as a whole.
 
     Attributes:
+        seconds: wall time from its first process to its last word.
         memory_bytes: memory that all its processes hold together, shared pages counted once.
         scratch_bytes: disk space of its folders and of its files without a name.
         processes: how many processes it may have.
     """
 
+    seconds: float = 3600.0
     memory_bytes: int = 4 << 30
     scratch_bytes: int = 256 << 30
     processes: int = 256

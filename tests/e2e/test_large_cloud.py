@@ -9,7 +9,9 @@ import laspy
 import numpy as np
 import pytest
 
+from services.processor.forks import Forks
 from services.processor.runner import Answer, LogTail, Order, run_child
+from services.processor.watch import Bounds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -75,7 +77,7 @@ async def most_held(milling: "asyncio.Task[Answer]", before: set[int]) -> int:
 
 
 async def test_twenty_million_points_need_less_than_a_gibibyte_over_all_processes(
-    large_cloud: Path, tmp_path: Path, summarize: Callable[[str, str], None]
+    forks: Forks, large_cloud: Path, tmp_path: Path, summarize: Callable[[str, str], None]
 ) -> None:
     out, scratch = tmp_path / "out", tmp_path / "scratch"
     out.mkdir()
@@ -93,7 +95,7 @@ async def test_twenty_million_points_need_less_than_a_gibibyte_over_all_processe
     log = LogTail()
     before = children()
     milling = asyncio.create_task(
-        run_child(order, seconds=200, on_progress=lambda _: None, log=log)
+        run_child(forks, order, Bounds(seconds=200), on_progress=lambda _: None, log=log)
     )
     try:
         most = await most_held(milling, before)

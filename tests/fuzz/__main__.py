@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from services.processor.forks import Forks
 from tests.fixtures.corpus import read_corpus
 from tests.fixtures.hostile import lies
 from tests.fuzz.attempts import Case, Verdict, attempt, case
@@ -31,18 +32,30 @@ async def main(cases: Iterable[Case], keep: Path) -> int:
     sound = seeds()
     waiting, outcomes, findings = iter(cases), Counter[tuple[str, str]](), 0
     took: list[tuple[float, str]] = []
+    forks = Forks()
+
+    async def run(one: Case) -> int:
+        since = time.monotonic()
+        verdict = await _judged(forks, one)
+        took.append((round(time.monotonic() - since, 1), one.name))
+        outcomes[verdict.outcome, one.mutation] += 1
+        if verdict.finding is None:
+            return 0
+        say(f"FOUND {kept(one, keep)} {one.params}: {verdict.finding}")
+        return 1
 
     async def worker() -> None:
         nonlocal findings
         for one in waiting:
-            found = await _run(one, keep, outcomes, took)
+            found = await run(one)
             if one.number % GOOD_EVERY == 0:
-                found += await _run(_good(one.number, sound), keep, outcomes, took)
+                found += await run(_good(one.number, sound))
             findings += found
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(worker())
+    await forks.close()
     say(table(outcomes))
     say("slowest: " + ", ".join(f"{name} {seconds} s" for seconds, name in sorted(took)[:-4:-1]))
     say(f"{findings} findings")
@@ -73,20 +86,12 @@ def _good(number: int, sound: list[Seed]) -> Case:
     return Case(number, seed.name, "none", seed.data, seed.suffix, {"products": []})
 
 
-async def _run(
-    one: Case, keep: Path, outcomes: Counter[tuple[str, str]], took: list[tuple[float, str]]
-) -> int:
-    since = time.monotonic()
+async def _judged(forks: Forks, one: Case) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="pointmill-fuzz-") as folder:
-        verdict = await attempt(one, Path(folder))
-    took.append((round(time.monotonic() - since, 1), one.name))
+        verdict = await attempt(forks, one, Path(folder))
     if one.mutation == "none" and verdict.outcome != "succeeded":
-        verdict = Verdict(verdict.outcome, verdict.finding or "a sound file did not succeed")
-    outcomes[verdict.outcome, one.mutation] += 1
-    if verdict.finding is None:
-        return 0
-    say(f"FOUND {kept(one, keep)} {one.params}: {verdict.finding}")
-    return 1
+        return Verdict(verdict.outcome, verdict.finding or "a sound file did not succeed")
+    return verdict
 
 
 def kept(one: Case, folder: Path) -> Path:

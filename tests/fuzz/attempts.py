@@ -2,13 +2,14 @@
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import laspy
 import numpy as np
 
+from services.processor.forks import Forks
 from services.processor.pointcloud.products.catalogue import NAMES
 from services.processor.runner import Answer, LogTail, Order, run_child
 from services.processor.watch import Bounds
@@ -76,7 +77,7 @@ def case(
     return Case(number, seed.name, mutation, data, seed.suffix, params)
 
 
-async def attempt(case: Case, folder: Path, seconds: float = SECONDS) -> Verdict:
+async def attempt(forks: Forks, case: Case, folder: Path, seconds: float = SECONDS) -> Verdict:
     """Run a case in an empty folder as the processor does, and judge its end."""
     for name in ("in", "out", "scratch"):
         (folder / name).mkdir()
@@ -95,7 +96,7 @@ async def attempt(case: Case, folder: Path, seconds: float = SECONDS) -> Verdict
     log = LogTail()
     try:
         answer = await run_child(
-            order, seconds=seconds, on_progress=lambda _: None, log=log, bounds=_BOUNDS
+            forks, order, replace(_BOUNDS, seconds=seconds), on_progress=lambda _: None, log=log
         )
     except PointmillError as error:
         return _judge_failure(error, log)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.processor.forks import Forks
 from services.processor.pointcloud import failures
 from shared.preflight import REFUSALS
 from tests.fixtures.honest import chunked
@@ -29,7 +30,7 @@ SOUND = seeds()
 
 
 @pytest.mark.slow
-async def test_fifty_mutated_files_end_as_files_may(tmp_path: Path) -> None:
+async def test_fifty_mutated_files_end_as_files_may(forks: Forks, tmp_path: Path) -> None:
     waiting, found = iter(range(COUNT)), []
 
     async def worker() -> None:
@@ -37,7 +38,7 @@ async def test_fifty_mutated_files_end_as_files_may(tmp_path: Path) -> None:
             one = case(RUN_SEED, number, SOUND, all_products=0)
             folder = tmp_path / str(number)
             folder.mkdir()
-            verdict = await attempt(one, folder)
+            verdict = await attempt(forks, one, folder)
             if verdict.finding is not None:
                 found.append(f"{one.name} {one.params}: {verdict.finding}")
 
@@ -75,21 +76,21 @@ def test_every_code_of_the_engine_is_expected_by_name() -> None:
     assert said - {"scratch_full", "scratch_failed"} <= ENGINE_CODES | set(REFUSALS)
 
 
-async def test_a_sound_file_is_no_finding(tmp_path: Path) -> None:
+async def test_a_sound_file_is_no_finding(forks: Forks, tmp_path: Path) -> None:
     seed = next(seed for seed in SOUND if seed.name == "laz-7")
     sound = Case(0, seed.name, "none", seed.data, seed.suffix, {"products": []})
-    assert await attempt(sound, tmp_path) == Verdict("succeeded")
+    assert await attempt(forks, sound, tmp_path) == Verdict("succeeded")
 
 
-async def test_a_salvage_works_inside_the_sandbox(tmp_path: Path) -> None:
+async def test_a_salvage_works_inside_the_sandbox(forks: Forks, tmp_path: Path) -> None:
     cut = Case(0, "cut", "none", chunked(7, 1200, 500)[:-1], ".laz", {"salvage": True})
-    assert await attempt(cut, tmp_path) == Verdict("salvaged")
+    assert await attempt(forks, cut, tmp_path) == Verdict("salvaged")
 
 
-async def test_what_takes_too_long_is_a_finding(tmp_path: Path) -> None:
+async def test_what_takes_too_long_is_a_finding(forks: Forks, tmp_path: Path) -> None:
     seed = next(seed for seed in SOUND if seed.name == "las-7")
     sound = Case(0, seed.name, "none", seed.data, seed.suffix, {"products": []})
-    verdict = await attempt(sound, tmp_path, 0.01)
+    verdict = await attempt(forks, sound, tmp_path, 0.01)
     assert verdict.finding is not None
     assert "time_limit" in verdict.finding
 

@@ -253,6 +253,11 @@ def _merged(first: tuple[Oddity, ...], second: list[Oddity], crs: CloudCrs) -> l
     return [*kept, *(oddity for oddity in second if oddity.code not in known)]
 
 
+def prepare() -> None:
+    """Import what makes the products; it takes longer than a small cloud takes to mill."""
+    load_products(NAMES)
+
+
 TASK = Task(
     kind="pointcloud.ingest",
     title="Mill a point cloud",
@@ -260,5 +265,6 @@ TASK = Task(
     params=Params,
     result=Result,
     run=run,
+    prepare=prepare,
     needs_source=True,
 )

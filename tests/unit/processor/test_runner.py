@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from services.processor import runner
-from services.processor.runner import Answer, ChildDied, LogTail, Order, Retry, run_child
+from services.processor.forks import Forks
+from services.processor.process_tree import ChildDied
+from services.processor.runner import Answer, LogTail, Order, Retry, run_child
+from services.processor.watch import Bounds
 from shared.errors import PointmillError, TaskFailed
 
 PROJECT = Path(__file__).parents[3]
@@ -26,15 +29,17 @@ def order(folder: Path, kind: str = "demo.sleep", **params: Any) -> Order:
 
 
 async def run(
-    order_: Order, seconds: float = 30, log: LogTail | None = None
+    forks: Forks, order_: Order, seconds: float = 30, log: LogTail | None = None
 ) -> tuple[Answer, list[dict[str, Any]]]:
     told: list[dict[str, Any]] = []
-    answer = await run_child(order_, seconds=seconds, on_progress=told.append, log=log or LogTail())
+    answer = await run_child(
+        forks, order_, Bounds(seconds=seconds), on_progress=told.append, log=log or LogTail()
+    )
     return answer, told
 
 
-async def test_a_child_tells_its_progress_and_its_result(tmp_path: Path) -> None:
-    answer, told = await run(order(tmp_path, seconds=0.3))
+async def test_a_child_tells_its_progress_and_its_result(forks: Forks, tmp_path: Path) -> None:
+    answer, told = await run(forks, order(tmp_path, seconds=0.3))
     assert answer == Answer({"slept": 0.3}, [])
     assert told[0] == {"stage": "sleeping", "fraction": 0.0, "message": "0.0 of 0.3 s"}
     assert [words["fraction"] for words in told] == sorted(words["fraction"] for words in told)
@@ -52,38 +57,38 @@ async def test_a_child_tells_its_progress_and_its_result(tmp_path: Path) -> None
     ],
 )
 async def test_every_bad_end_has_its_own_code(
-    tmp_path: Path, ending: str, error: type[PointmillError], code: str
+    forks: Forks, tmp_path: Path, ending: str, error: type[PointmillError], code: str
 ) -> None:
     with pytest.raises(error) as caught:
-        await run(order(tmp_path, seconds=0, ending=ending))
+        await run(forks, order(tmp_path, seconds=0, ending=ending))
     assert caught.value.code == code
     assert caught.value.remedy
     assert "Traceback" not in caught.value.detail
 
 
-async def test_wrong_parameters_are_named(tmp_path: Path) -> None:
+async def test_wrong_parameters_are_named(forks: Forks, tmp_path: Path) -> None:
     with pytest.raises(TaskFailed, match=r"params\.seconds") as caught:
-        await run(order(tmp_path, seconds=-1))
+        await run(forks, order(tmp_path, seconds=-1))
     assert caught.value.code == "invalid_params"
 
 
-async def test_a_bug_leaves_its_trace_in_the_log_only(tmp_path: Path) -> None:
+async def test_a_bug_leaves_its_trace_in_the_log_only(forks: Forks, tmp_path: Path) -> None:
     log = LogTail()
     with pytest.raises(Retry):
-        await run(order(tmp_path, seconds=0, ending="error"), log=log)
+        await run(forks, order(tmp_path, seconds=0, ending="error"), log=log)
     assert "a bug that the drill asked for" in (log.text() or "")
 
 
-async def test_too_long_is_stopped_and_said_so(tmp_path: Path) -> None:
+async def test_too_long_is_stopped_and_said_so(forks: Forks, tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(TaskFailed) as caught:
-        await run(order(tmp_path, seconds=60), seconds=1)
+        await run(forks, order(tmp_path, seconds=60), seconds=1)
     assert caught.value.code == "time_limit"
     assert time.monotonic() - start < 5
 
 
-async def test_a_cancelled_run_leaves_no_process(tmp_path: Path) -> None:
-    task = asyncio.create_task(run(order(tmp_path, seconds=60)))
+async def test_a_cancelled_run_leaves_no_process(forks: Forks, tmp_path: Path) -> None:
+    task = asyncio.create_task(run(forks, order(tmp_path, seconds=60)))
     pids = await wait_for_children(tmp_path)
     task.cancel()
     await asyncio.wait({task})
@@ -91,8 +96,8 @@ async def test_a_cancelled_run_leaves_no_process(tmp_path: Path) -> None:
     assert not [pid for pid in pids if alive(pid)]
 
 
-async def test_a_child_that_is_killed_may_be_tried_again(tmp_path: Path) -> None:
-    task = asyncio.create_task(run(order(tmp_path, seconds=60)))
+async def test_a_child_that_is_killed_may_be_tried_again(forks: Forks, tmp_path: Path) -> None:
+    task = asyncio.create_task(run(forks, order(tmp_path, seconds=60)))
     for pid in await wait_for_children(tmp_path):
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(ChildDied):
@@ -100,10 +105,10 @@ async def test_a_child_that_is_killed_may_be_tried_again(tmp_path: Path) -> None
 
 
 async def test_a_child_sees_no_secret_of_the_service(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forks: Forks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROCESSOR_DATABASE_URL", "postgres://processor:canary@db/x")
-    task = asyncio.create_task(run(order(tmp_path, seconds=60)))
+    task = asyncio.create_task(run(forks, order(tmp_path, seconds=60)))
     try:
         for pid in await wait_for_children(tmp_path):
             assert b"canary" not in environment(pid)
@@ -146,9 +151,11 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     """A kill -9 of the service must leave nobody at work on a job that another will take."""
     code = (
         "import asyncio, sys; from pathlib import Path; from services.processor.runner import *\n"
+        "from services.processor.forks import Forks; from services.processor.watch import Bounds\n"
         "f = Path(sys.argv[1])\n"
         "o = Order('demo.sleep', {'seconds': 60}, None, None, f / 'out', f / 'scratch', 1 << 30, 1)\n"
-        "asyncio.run(run_child(o, seconds=60, on_progress=lambda p: print('up', flush=True), log=LogTail()))\n"
+        "async def main(): await run_child(Forks(), o, Bounds(), on_progress=lambda p: print('up', flush=True), log=LogTail())\n"
+        "asyncio.run(main())\n"
     )
     order(tmp_path)
     with subprocess.Popen(

@@ -19,9 +19,11 @@ import pytest
 from pydantic import SecretStr
 
 from services.processor import app, child, sandbox, seccomp
+from services.processor.forks import Forks
 from services.processor.runner import LogTail, Order, run_child
 from services.processor.sandbox import Kernel, SandboxTooWeak
 from services.processor.settings import Settings
+from services.processor.watch import Bounds
 
 PROJECT = Path(__file__).parents[3]
 KERNEL = sandbox.probe()
@@ -217,7 +219,9 @@ Image.new('RGB', (9, 9)).save(own / 'a.png'); print(Image.open(own / 'a.png').si
     assert said[-3:] == ["[500000, 5538631]", "(9, 9)", "done"]
 
 
-async def test_a_crew_mills_a_million_points_inside(folder: Path, walls: None) -> None:
+async def test_a_crew_mills_a_million_points_inside(
+    forks: Forks, folder: Path, walls: None
+) -> None:
     random, points = np.random.default_rng(1), 1_050_000
     cloud = laspy.LasData(laspy.LasHeader(point_format=6, version="1.4"))
     cloud.X, cloud.Y, cloud.Z = random.integers(0, 99_999, (3, points), dtype=np.int32)
@@ -236,7 +240,7 @@ async def test_a_crew_mills_a_million_points_inside(folder: Path, walls: None) -
         sandbox="landlock+seccomp",
     )
     log = LogTail()
-    answer = await run_child(order, seconds=120, on_progress=lambda _: None, log=log)
+    answer = await run_child(forks, order, Bounds(), on_progress=lambda _: None, log=log)
     assert answer.result["points"] == points, log.text()
     certificate = json.loads((folder / "out/certificate.json").read_text())
     assert certificate["effort"]["processes"] == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+from services.processor.forks import Forks
 from services.processor.runner import LogTail, Order, run_child
 from services.processor.watch import Bounds, watch
 from shared.errors import TaskFailed
@@ -90,16 +91,18 @@ async def test_processes_are_counted(tmp_path: Path) -> None:
     assert await stopped(tmp_path, many, Bounds(processes=10)) is None
 
 
-async def test_an_attempt_over_its_bounds_is_ended_and_not_retried(tmp_path: Path) -> None:
+async def test_an_attempt_over_its_bounds_is_ended_and_not_retried(
+    forks: Forks, tmp_path: Path
+) -> None:
     order = Order("demo.sleep", {"seconds": 60}, None, None, tmp_path, tmp_path, 1 << 30, 1)
     before = count("memory_limit")
     with pytest.raises(TaskFailed) as caught:
         await run_child(
+            forks,
             order,
-            seconds=30,
+            Bounds(memory_bytes=MEBIBYTE),
             on_progress=lambda _: None,
             log=LogTail(),
-            bounds=Bounds(memory_bytes=MEBIBYTE),
         )
     assert (caught.value.code, caught.value.retryable) == ("memory_limit", False)
     assert count("memory_limit") == before + 1
