@@ -35,6 +35,12 @@ grant select on attempts, products to gateway;
 grant select, insert on idempotency_keys to gateway;
 grant select (id, workspace_id, url, disabled_at, disabled_reason, created_at), insert, delete on webhooks to gateway;
 grant select on deliveries to gateway;
+grant execute on function create_unique_job(uuid, text, jsonb, uuid, smallint, text, text, text, boolean, text, text,
+    bytea) to gateway;
+grant update (unique_key) on jobs to gateway;
+grant select, insert, delete on schedules to gateway;
+grant update (name, params, priority, run_at, cron, timezone, overlap, missed, next_at, waiting_since, paused_at,
+              version, updated_at) on schedules to gateway;
 
 -- processor
 grant execute on function claim_job(text, text[], double precision, uuid),
@@ -52,6 +58,13 @@ grant select, insert on attempts, products to processor;
 grant select (created_at), delete on idempotency_keys to processor;
 grant select (received_at), delete on inbox to processor;
 grant update (ended_at, outcome, error, log_tail) on attempts to processor;
+
+grant execute on function run_schedule(uuid, timestamptz, uuid, timestamptz), refuse_schedule(uuid, timestamptz, jsonb),
+    cancel_job(uuid, uuid) to processor;
+grant select on schedules to processor;
+grant update (next_at, waiting_since, paused_at, last_planned_at, last_at, last_outcome, last_job_id, last_error)
+    on schedules to processor;
+grant update (schedule_id, cancel_requested_at) on jobs to processor;
 
 -- notifier
 grant execute on function plan_deliveries(uuid) to notifier;

@@ -58,6 +58,8 @@ CREATE TABLE public.jobs (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     started_at timestamp with time zone,
     ended_at timestamp with time zone,
+    schedule_id uuid,
+    unique_key text,
     CONSTRAINT an_end_has_a_time CHECK (((state = ANY (ARRAY['succeeded'::public.job_state, 'failed'::public.job_state, 'cancelled'::public.job_state])) = (ended_at IS NOT NULL))),
     CONSTRAINT failed_has_an_error CHECK (((state <> 'failed'::public.job_state) OR (error IS NOT NULL))),
     CONSTRAINT jobs_attempt_check CHECK ((attempt >= 0)),
@@ -65,6 +67,7 @@ CREATE TABLE public.jobs (
     CONSTRAINT jobs_max_failures_check CHECK ((max_failures >= 1)),
     CONSTRAINT jobs_params_check CHECK ((jsonb_typeof(params) = 'object'::text)),
     CONSTRAINT jobs_priority_check CHECK (((priority >= '-100'::integer) AND (priority <= 100))),
+    CONSTRAINT jobs_unique_key_check CHECK (((length(unique_key) >= 1) AND (length(unique_key) <= 255))),
     CONSTRAINT running_has_a_lease CHECK (((state = 'running'::public.job_state) = ((lease_owner IS NOT NULL) AND (lease_until IS NOT NULL) AND (claim_token IS NOT NULL)))),
     CONSTRAINT succeeded_has_a_result CHECK (((state = 'succeeded'::public.job_state) = (result IS NOT NULL)))
 );
@@ -195,6 +198,51 @@ begin
         select * into v_job from jobs where id = v_known.job_id;
     end if;
     return v_job;
+end
+$$;
+
+CREATE FUNCTION public.create_unique_job(p_workspace uuid, p_kind text, p_params jsonb, p_cloud uuid, p_priority smallint, p_requested_by text, p_traceparent text, p_unique_key text, p_refuse boolean, p_route text DEFAULT NULL::text, p_key text DEFAULT NULL::text, p_fingerprint bytea DEFAULT NULL::bytea) RETURNS TABLE(job public.jobs, made boolean)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_known idempotency_keys;
+    v_job jobs;
+    v_made boolean;
+begin
+    perform enter_workspace(p_workspace);
+    select * into v_known from idempotency_keys i
+    where i.workspace_id = p_workspace and i.principal = p_requested_by and i.route = p_route and i.key = p_key;
+    if found then
+        return query select j, true from jobs j
+                     where j.id = v_known.job_id and v_known.fingerprint = p_fingerprint;
+        return;
+    end if;
+    for v_try in 1..10 loop
+        select * into v_job from jobs j
+        where j.workspace_id = p_workspace and j.unique_key = p_unique_key
+          and j.state in ('waiting', 'queued', 'running');
+        v_made := not found;
+        exit when found;
+        begin
+            v_job := create_job(
+                p_workspace => p_workspace, p_kind => p_kind, p_params => p_params, p_cloud => p_cloud,
+                p_priority => p_priority, p_requested_by => p_requested_by, p_traceparent => p_traceparent);
+            update jobs j set unique_key = p_unique_key where j.id = v_job.id returning * into v_job;
+            exit;
+        exception when unique_violation then
+            -- Somebody was quicker; theirs may have ended by the time we look.
+            v_job := null;
+        end;
+    end loop;
+    if v_job.id is null then
+        raise exception 'no turn for the unique key %', p_unique_key using errcode = 'serialization_failure';
+    end if;
+    if p_key is not null and (v_made or not p_refuse) then
+        insert into idempotency_keys (workspace_id, principal, route, key, fingerprint, job_id)
+        values (p_workspace, p_requested_by, p_route, p_key, p_fingerprint, v_job.id)
+        on conflict do nothing;
+    end if;
+    return query select v_job, v_made;
 end
 $$;
 
@@ -592,6 +640,15 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.refuse_schedule(p_id uuid, p_planned timestamp with time zone, p_error jsonb) RETURNS void
+    LANGUAGE sql
+    AS $$
+    update schedules
+    set last_planned_at = next_at, last_at = now(), last_outcome = 'refused', last_error = p_error,
+        paused_at = now(), next_at = null, waiting_since = null
+    where id = p_id and next_at = p_planned
+$$;
+
 CREATE FUNCTION public.release_job(p_job uuid, p_attempt integer) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -650,6 +707,50 @@ CREATE FUNCTION public.ring_for(p_job public.jobs) RETURNS void
                 'datacontenttype', 'application/json',
                 'traceparent', p_job.traceparent,
                 'data', jsonb_build_object('job_id', p_job.id, 'kind', p_job.kind, 'pool', p_job.pool))))
+$$;
+
+CREATE FUNCTION public.run_schedule(p_id uuid, p_planned timestamp with time zone, p_job uuid, p_next timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_schedule schedules;
+    v_outcome text;
+begin
+    -- Who deletes a cloud locks it before its schedules, and the new job needs the cloud: rather than
+    -- be the deadlock, the schedule comes later.
+    perform set_config('lock_timeout', '500ms', true);
+    select * into v_schedule from schedules where id = p_id and next_at = p_planned for update;
+    if not found then
+        return null;
+    end if;
+    if v_schedule.missed = 'skip' and v_schedule.waiting_since is null
+       and p_planned < now() - interval '1 minute' then
+        v_outcome := 'missed';
+    elsif exists (select 1 from jobs
+                  where id = v_schedule.last_job_id and state in ('waiting', 'queued', 'running')) then
+        if v_schedule.overlap <> 'skip' then
+            if v_schedule.overlap = 'cancel' then
+                perform cancel_job(v_schedule.workspace_id, v_schedule.last_job_id);
+            end if;
+            update schedules set waiting_since = coalesce(waiting_since, now()) where id = p_id;
+            return 'waiting';
+        end if;
+        v_outcome := 'skipped';
+    else
+        perform create_job(
+            p_workspace => v_schedule.workspace_id, p_kind => v_schedule.kind, p_params => v_schedule.params,
+            p_cloud => v_schedule.cloud_id, p_priority => v_schedule.priority,
+            p_requested_by => 'schedule:' || p_id, p_id => p_job);
+        update jobs set schedule_id = p_id where id = p_job;
+        v_outcome := 'ordered';
+    end if;
+    update schedules
+    set next_at = p_next, waiting_since = null, last_planned_at = p_planned, last_at = now(),
+        last_outcome = v_outcome, last_error = null,
+        last_job_id = case when v_outcome = 'ordered' then p_job else last_job_id end
+    where id = p_id;
+    return v_outcome;
+end
 $$;
 
 CREATE FUNCTION public.tell_job(p_job public.jobs, p_type text, p_detail jsonb DEFAULT '{}'::jsonb) RETURNS void
@@ -832,6 +933,41 @@ CREATE TABLE public.projects (
     CONSTRAINT projects_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
 );
 
+CREATE TABLE public.schedules (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    workspace_id uuid NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    params jsonb DEFAULT '{}'::jsonb NOT NULL,
+    cloud_id uuid,
+    priority smallint DEFAULT 0 NOT NULL,
+    run_at timestamp with time zone,
+    cron text,
+    timezone text,
+    overlap text NOT NULL,
+    missed text NOT NULL,
+    next_at timestamp with time zone,
+    waiting_since timestamp with time zone,
+    paused_at timestamp with time zone,
+    last_planned_at timestamp with time zone,
+    last_at timestamp with time zone,
+    last_outcome text,
+    last_job_id uuid,
+    last_error jsonb,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT once_or_by_cron CHECK ((((run_at IS NULL) <> (cron IS NULL)) AND ((cron IS NULL) = (timezone IS NULL)))),
+    CONSTRAINT paused_has_no_next CHECK (((paused_at IS NULL) OR (next_at IS NULL))),
+    CONSTRAINT refused_has_an_error CHECK (((NOT (last_outcome IS DISTINCT FROM 'refused'::text)) = (last_error IS NOT NULL))),
+    CONSTRAINT schedules_last_outcome_check CHECK ((last_outcome = ANY (ARRAY['ordered'::text, 'skipped'::text, 'missed'::text, 'refused'::text]))),
+    CONSTRAINT schedules_missed_check CHECK ((missed = ANY (ARRAY['once'::text, 'skip'::text]))),
+    CONSTRAINT schedules_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT schedules_overlap_check CHECK ((overlap = ANY (ARRAY['skip'::text, 'queue'::text, 'cancel'::text]))),
+    CONSTRAINT schedules_params_check CHECK ((jsonb_typeof(params) = 'object'::text)),
+    CONSTRAINT schedules_priority_check CHECK (((priority >= '-100'::integer) AND (priority <= 100)))
+);
+
 CREATE TABLE public.schema_migrations (
     version character varying NOT NULL,
     name text NOT NULL,
@@ -950,6 +1086,12 @@ ALTER TABLE ONLY public.projects
 ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_workspace_id_name_key UNIQUE (workspace_id, name);
 
+ALTER TABLE ONLY public.schedules
+    ADD CONSTRAINT schedules_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.schedules
+    ADD CONSTRAINT schedules_workspace_id_name_key UNIQUE (workspace_id, name);
+
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
 
@@ -984,6 +1126,10 @@ CREATE INDEX jobs_in_order ON public.jobs USING btree (workspace_id, created_at 
 
 CREATE INDEX jobs_of_a_cloud ON public.jobs USING btree (workspace_id, cloud_id, created_at DESC) WHERE (cloud_id IS NOT NULL);
 
+CREATE INDEX jobs_of_a_schedule ON public.jobs USING btree (workspace_id, schedule_id, created_at DESC, id DESC) WHERE (schedule_id IS NOT NULL);
+
+CREATE UNIQUE INDEX jobs_one_of_a_key ON public.jobs USING btree (workspace_id, unique_key) WHERE ((unique_key IS NOT NULL) AND (state = ANY (ARRAY['waiting'::public.job_state, 'queued'::public.job_state, 'running'::public.job_state])));
+
 CREATE INDEX jobs_running ON public.jobs USING btree (workspace_id, lease_until) WHERE (state = 'running'::public.job_state);
 
 CREATE INDEX jobs_to_claim ON public.jobs USING btree (workspace_id, priority DESC, available_at, id) WHERE (state = 'queued'::public.job_state);
@@ -993,6 +1139,12 @@ CREATE INDEX jobs_to_start ON public.jobs USING btree (start_by) WHERE (state = 
 CREATE INDEX outbox_to_relay ON public.outbox USING btree (service, available_at, id);
 
 CREATE INDEX products_of_a_cloud ON public.products USING btree (workspace_id, cloud_id, name, created_at DESC);
+
+CREATE INDEX schedules_due ON public.schedules USING btree (next_at) WHERE (next_at IS NOT NULL);
+
+CREATE INDEX schedules_in_order ON public.schedules USING btree (workspace_id, created_at DESC, id DESC);
+
+CREATE INDEX schedules_of_a_cloud ON public.schedules USING btree (workspace_id, cloud_id) WHERE (cloud_id IS NOT NULL);
 
 CREATE INDEX webhooks_of_a_workspace ON public.webhooks USING btree (workspace_id, created_at DESC, id DESC);
 
@@ -1040,6 +1192,12 @@ ALTER TABLE ONLY public.products
 ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.schedules
+    ADD CONSTRAINT schedules_workspace_id_cloud_id_fkey FOREIGN KEY (workspace_id, cloud_id) REFERENCES public.clouds(workspace_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.schedules
+    ADD CONSTRAINT schedules_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.senders
     ADD CONSTRAINT senders_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
 
@@ -1073,6 +1231,8 @@ CREATE POLICY gateway_sees_one_workspace ON public.members TO gateway USING ((wo
 CREATE POLICY gateway_sees_one_workspace ON public.products TO gateway USING ((workspace_id = public.current_workspace()));
 
 CREATE POLICY gateway_sees_one_workspace ON public.projects TO gateway USING ((workspace_id = public.current_workspace()));
+
+CREATE POLICY gateway_sees_one_workspace ON public.schedules TO gateway USING ((workspace_id = public.current_workspace()));
 
 CREATE POLICY gateway_sees_one_workspace ON public.webhooks TO gateway USING ((workspace_id = public.current_workspace()));
 
@@ -1114,11 +1274,15 @@ CREATE POLICY processor_sees_all ON public.jobs TO processor USING (true);
 
 CREATE POLICY processor_sees_all ON public.products TO processor USING (true);
 
+CREATE POLICY processor_sees_all ON public.schedules TO processor USING (true);
+
 CREATE POLICY processor_sees_all ON public.workspaces TO processor USING (true);
 
 ALTER TABLE public.products ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.schedules ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.webhooks ENABLE ROW LEVEL SECURITY;
 

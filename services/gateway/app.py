@@ -21,6 +21,7 @@ from services.gateway.routes import (
     kinds,
     products,
     projects,
+    schedules,
     webhooks,
 )
 from services.gateway.routes.docs import mount_docs
@@ -37,13 +38,14 @@ from shared.outbox import Relay
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0005"
+SCHEMA = "0008"
 ROUTES = (
     projects.routes,
     clouds.routes,
     files.routes,
     jobs.routes,
     events.routes,
+    schedules.routes,
     kinds.routes,
     products.routes,
     webhooks.routes,

@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from shared.cron import CronInvalid, TimezoneUnknown
 from shared.errors import PointmillError
 
 MEDIA_TYPE = "application/problem+json"
@@ -236,6 +237,41 @@ IDEMPOTENCY_KEY_REUSED = Kind(
 )
 PRODUCT_NOT_FOUND = Kind(
     "product_not_found", 404, "There is no such product", "List what there is under /products."
+)
+
+JOB_NOT_UNIQUE = Kind(
+    "job_not_unique",
+    409,
+    "A job with this unique key has not ended",
+    "Wait for its end or cancel it; with `on_duplicate: existing` that job is the answer.",
+)
+
+# Schedules.
+SCHEDULE_NOT_FOUND = Kind(
+    "schedule_not_found",
+    404,
+    "There is no such schedule",
+    "List the schedules with GET /v1/schedules.",
+)
+SCHEDULE_NAME_TAKEN = Kind(
+    "schedule_name_taken",
+    409,
+    "Another schedule has this name",
+    "Choose another name, or change that schedule.",
+)
+SCHEDULE_OVER = Kind(
+    "schedule_over",
+    409,
+    "The only time of the schedule has passed",
+    "Give it a new one with PATCH and `at`, then resume it.",
+)
+INVALID_CRON = Kind("invalid_cron", 422, CronInvalid.title, CronInvalid.remedy)
+UNKNOWN_TIMEZONE = Kind("unknown_timezone", 422, TimezoneUnknown.title, TimezoneUnknown.remedy)
+TIME_PASSED = Kind(
+    "time_passed",
+    422,
+    "The time has passed already",
+    "Give a later time; it is the database's clock that counts.",
 )
 
 # Webhooks.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from services.processor import catalogue, intake, reaper, registrar, sandbox, worker
+from services.processor import catalogue, intake, reaper, registrar, sandbox, scheduler, worker
 from services.processor.forks import Forks
 from services.processor.metrics import OUTBOX_RELAYED, SANDBOX_LEVEL
 from services.processor.resources import Processor
@@ -128,6 +128,7 @@ def start(processor: Processor, scratch: Path) -> list["asyncio.Task[None]"]:
     begin("relay", processor.relay.run())
     begin("registrar", registrar.register(processor))
     begin("reaper", reaper.reap(processor))
+    begin("scheduler", scheduler.schedule(processor))
     begin("collector", reaper.collect(processor))
     begin("intake", processor.bus.consumer.consume(INTAKE, partial(intake.take_request, processor)))
     begin(

@@ -19,6 +19,9 @@ OBJECTS_COLLECTED = Counter(
 )
 OUTBOX_RELAYED = Counter("pointmill_outbox_relayed_total", "Messages confirmed by the broker")
 REQUESTS = Counter("pointmill_requests_total", "Job requests of other services", ["answer"])
+SCHEDULES_RUN = Counter(
+    "pointmill_schedules_run_total", "Planned times of schedules that came, by outcome", ["outcome"]
+)
 SANDBOX_LEVEL = Gauge("pointmill_sandbox_level", "The sandbox that this machine offers", ["level"])
 ATTEMPTS_SANDBOXED = Counter(
     "pointmill_attempts_sandboxed_total",

@@ -101,6 +101,11 @@ select * from create_job($1, $2, $3, $4, $5, $6, $7)
 -- Accept a job under an Idempotency-Key; a row of nulls when the key stands for another order.
 select * from create_job_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 
+-- name: create_unique_job
+-- Accept a job unless one with the same unique key has not ended, which is given back then. No row: the
+-- Idempotency-Key stands for another order.
+select (job).*, made from create_unique_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+
 -- name: read_job
 -- One job; by `read_at` a reader tells how old its progress is.
 select *, now() as read_at from read_job($1, $2)
@@ -149,6 +154,62 @@ limit $3
 -- name: delete_webhook
 -- Forget a webhook.
 delete from webhooks where id = $1 returning id
+
+-- name: read_time
+-- What time it is: schedules go by the database's clock.
+select now()
+
+-- name: create_schedule
+-- A new schedule; no row when the name is taken.
+insert into schedules (workspace_id, name, kind, params, cloud_id, priority, run_at, cron, timezone,
+                       overlap, missed, next_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+on conflict (workspace_id, name) do nothing
+returning *
+
+-- name: list_schedules
+-- Schedules, newest first, after the cursor.
+select * from schedules
+where $1::timestamptz is null or (created_at, id) < ($1, $2::uuid)
+order by created_at desc, id desc
+limit $3
+
+-- name: read_schedule
+-- One schedule, and what time it is.
+select *, now() as now from schedules where id = $1
+
+-- name: lock_schedule
+-- One schedule that is about to be changed, and what time it is.
+select *, now() as now from schedules where id = $1 for update
+
+-- name: change_schedule
+-- Change what is given (null: leave); the times always.
+update schedules
+set name = coalesce($2, name), params = coalesce($3::jsonb, params), priority = coalesce($4, priority),
+    overlap = coalesce($5, overlap), missed = coalesce($6, missed),
+    run_at = $7, cron = $8, timezone = $9, next_at = $10,
+    waiting_since = case when next_at is not distinct from $10 then waiting_since end,
+    version = version + 1, updated_at = now()
+where id = $1
+returning *
+
+-- name: pause_schedule
+-- Nothing comes until it is resumed.
+update schedules
+set paused_at = now(), next_at = null, waiting_since = null, version = version + 1, updated_at = now()
+where id = $1
+returning *
+
+-- name: resume_schedule
+-- It goes on, at this time.
+update schedules
+set paused_at = null, next_at = $2, version = version + 1, updated_at = now()
+where id = $1
+returning *
+
+-- name: delete_schedule
+-- Forget a schedule; its jobs stay.
+delete from schedules where id = $1 returning id
 
 -- name: take_outbox
 -- What this service has to tell and may tell now; another relay of ours skips what this one holds.

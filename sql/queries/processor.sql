@@ -117,3 +117,20 @@ select * from create_job($1::uuid, $2::text, $3::jsonb, $4::uuid, $5::smallint, 
 -- name: tell
 -- A message for the relay.
 insert into outbox (exchange, routing_key, mandatory, message) values ($1, $2, false, $3)
+
+-- name: take_due_schedule
+-- The schedule that has been due the longest, apart from these and from those that wait for the end of
+-- their last job; held until this transaction ends, and skipped by every other scheduler.
+select s.id, s.workspace_id, s.cron, s.timezone, s.next_at, now() as now from schedules s
+where s.next_at <= now() and s.id <> all ($1::uuid[])
+  and (s.waiting_since is null or not exists (
+        select from jobs j where j.id = s.last_job_id and j.state in ('waiting', 'queued', 'running')))
+order by s.next_at, s.id limit 1 for update of s skip locked
+
+-- name: run_schedule
+-- The planned time has come: order the job, or do what the schedule says of this case.
+select run_schedule($1::uuid, $2::timestamptz, $3::uuid, $4::timestamptz)
+
+-- name: refuse_schedule
+-- No job can be made of it: pause it and say why.
+select refuse_schedule($1::uuid, $2::timestamptz, $3::jsonb)

@@ -1,7 +1,7 @@
 """Jobs: ordered, watched, cancelled, tried again."""
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import asyncpg
@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller
-from services.gateway.fields import Document, IdempotencyKey, Order
+from services.gateway.fields import NO_CONTROL, Document, IdempotencyKey, Order
 from services.gateway.models import Job, Jobs
 from services.gateway.orders import check_order
 from services.gateway.paging import Listing
@@ -21,6 +21,7 @@ from services.gateway.problems import (
     JOB_ENDED,
     JOB_NOT_FOUND,
     JOB_NOT_RETRYABLE,
+    JOB_NOT_UNIQUE,
     UNKNOWN_KIND,
     Problem,
 )
@@ -41,6 +42,13 @@ KindName = Annotated[
 ]
 
 
+UniqueKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255, pattern=NO_CONTROL),
+    Field(examples=["nightly"]),
+]
+
+
 class NewJob(Order):
     """A job to be done."""
 
@@ -50,6 +58,15 @@ class NewJob(Order):
     priority: Annotated[
         int, Field(ge=-100, le=100, description="Higher first, within the workspace.")
     ] = 0
+    unique_key: Annotated[
+        UniqueKey | None, Field(description="Of the jobs with this key only one goes on at a time.")
+    ] = None
+    on_duplicate: Annotated[
+        Literal["existing", "refuse"],
+        Field(
+            description="When one with the `unique_key` has not ended: it is the answer, or none is."
+        ),
+    ] = "existing"
 
 
 class JobListing(Listing):
@@ -63,7 +80,13 @@ class JobListing(Listing):
 @routes.post(
     "/v1/jobs",
     status=202,
-    problems=(UNKNOWN_KIND, CLOUD_NOT_FOUND, CLOUD_EMPTY, IDEMPOTENCY_KEY_REUSED),
+    problems=(
+        UNKNOWN_KIND,
+        CLOUD_NOT_FOUND,
+        CLOUD_EMPTY,
+        IDEMPOTENCY_KEY_REUSED,
+        JOB_NOT_UNIQUE,
+    ),
 )
 async def create_job(
     gateway: Gateway,
@@ -74,33 +97,35 @@ async def create_job(
     """Order a job of any kind.
 
     With an `Idempotency-Key` a repeat of the same order gives the same job; another order under
-    the same key is refused.
+    the same key is refused. With a `unique_key` an order gives the job of that key that has not ended.
     """
     await check_order(gateway, caller, body.kind, body.params, body.cloud)
     order = (caller.workspace, body.kind, body.params, body.cloud, body.priority)
+    asked = (*order, caller.principal, caller.trace)
+    once = (None, None, None) if key is None else (ROUTE, key, _fingerprint(body))
     try:
-        if key is None:
-            row = await gateway.database.row("create_job", *order, caller.principal, caller.trace)
+        if body.unique_key is not None:
+            unique = (body.unique_key, body.on_duplicate == "refuse")
+            row = await gateway.database.row("create_unique_job", *asked, *unique, *once)
+        elif key is not None:
+            row = await gateway.database.row("create_job_once", *asked, *once)
         else:
-            row = await gateway.database.row(
-                "create_job_once",
-                *order,
-                caller.principal,
-                caller.trace,
-                ROUTE,
-                key,
-                _fingerprint(body),
-            )
+            row = await gateway.database.row("create_job", *asked)
     except asyncpg.ForeignKeyViolationError as error:
         raise Problem.of_field(CLOUD_NOT_FOUND, "cloud", "was deleted meanwhile") from error
     if row is None or row["id"] is None:
         raise Problem.of_field(IDEMPOTENCY_KEY_REUSED, "Idempotency-Key", "was used before")
+    if body.on_duplicate == "refuse" and not row.get("made", True):
+        raise Problem.of_field(JOB_NOT_UNIQUE, "unique_key", f"is that of job {row['id']}")
     gateway.wake_relay()
     return _accepted(row)
 
 
 def _fingerprint(body: NewJob) -> bytes:
     order = body.model_dump(mode="json")
+    if body.unique_key is None:
+        # As it was before there were any: a repeat may come to a newer gateway than the order.
+        del order["unique_key"], order["on_duplicate"]
     return hashlib.sha256(orjson.dumps(order, option=orjson.OPT_SORT_KEYS)).digest()
 
 

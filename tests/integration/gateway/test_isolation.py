@@ -13,6 +13,7 @@ OPERATIONS = sorted((route.method, route.path) for group in ROUTES for route in 
 BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/projects/{project_id}"): {"name": "stolen"},
     ("PATCH", "/v1/clouds/{cloud_id}"): {"name": "stolen"},
+    ("PATCH", "/v1/schedules/{schedule_id}"): {"name": "stolen", "params": {}},
 }
 
 
@@ -23,11 +24,15 @@ async def theirs(running: Running) -> dict[str, str]:
     project = await other.make("/v1/projects", name="theirs")
     cloud = (await other("POST", f"/v1/clouds?name=t.laz&project={project['id']}", data=b"x")).json
     webhook = await other.make("/v1/webhooks", url="https://example.org/theirs")
+    schedule = await other.make(
+        "/v1/schedules", name="theirs", kind="demo.print", params={"first": "a"}, cron="0 0 1 1 *"
+    )
     return {
         "project_id": project["id"],
         "cloud_id": cloud["cloud"]["id"],
         "job_id": cloud["job"]["id"],
         "webhook_id": webhook["id"],
+        "schedule_id": schedule["id"],
         "name": "copc",
     }
 
