@@ -12,6 +12,7 @@ from services.gateway.client.calls import Call
 from services.gateway.client.checking import check
 from services.gateway.client.failures import Failure
 from services.gateway.client.getting import get
+from services.gateway.client.schedules import schedules
 from services.gateway.client.uploading import upload
 from services.gateway.client.wording import plain
 
@@ -31,6 +32,7 @@ COMMANDS: Mapping[str, Callable[[Call], Awaitable[int]]] = {
     "kinds": commands.kinds,
     "projects": commands.projects,
     "clouds": commands.clouds,
+    "schedules": schedules,
 }
 
 

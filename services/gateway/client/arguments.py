@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -29,7 +30,11 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.command == "get" and options.output == "-" and options.json:
         parser.error("-o - and --json exclude each other: the output can hold only one thing")
-    if options.command == "run":
+    if options.command == "schedules" and options.action == "preview":
+        wanted = [options.schedule, options.at, options.cron]
+        if wanted.count(None) != len(wanted) - 1:
+            parser.error("preview a SCHEDULE, or what --cron or --at says")
+    if getattr(options, "params", None):
         names = [name for name, _ in options.params]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             parser.error(f"given twice: {', '.join(twice)}")
@@ -61,6 +66,7 @@ def new_parser() -> argparse.ArgumentParser:
     _add_files(command)
     _add_jobs(command)
     _add_lists(command)
+    _add_schedules(command)
     return parser
 
 
@@ -111,6 +117,11 @@ def _add_jobs(command: Any) -> None:
     )
     run.add_argument("--cloud", metavar="ID", help="the cloud to work on")
     run.add_argument("--priority", type=int, metavar="N", help="higher comes sooner")
+    run.add_argument(
+        "--unique",
+        metavar="KEY",
+        help="take the job of this key that has not ended, if there is one",
+    )
     _add_wait(run)
 
 
@@ -120,6 +131,78 @@ def _add_lists(command: Any) -> None:
     clouds = command("clouds", "List the clouds, newest first.")
     clouds.add_argument("--project", metavar="ID", help="only those of this project")
     _add_limit(clouds)
+
+
+def _add_schedules(command: Any) -> None:
+    schedules = command(
+        "schedules", "Have jobs ordered by the clock; without an action, list them."
+    )
+    actions = schedules.add_subparsers(dest="action", metavar="ACTION")
+    # Left out after the action, they must not undo what stood before it.
+    again = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    again.add_argument("--url", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    again.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document"
+    )
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = actions.add_parser(
+            name, help=text, description=text, parents=[again], allow_abbrev=False
+        )
+        return made
+
+    def of_one(name: str, text: str, **more: Any) -> argparse.ArgumentParser:
+        made = action(name, text)
+        made.add_argument("schedule", metavar="SCHEDULE", help="its id or name", **more)
+        return made
+
+    _add_limit(action("list", "List the schedules, newest first."))
+    add = action("add", "Have a job ordered at a time, or again and again.")
+    add.add_argument("name", metavar="NAME", help="a name that no other schedule has")
+    add.add_argument("kind", metavar="KIND", help="see `pointmill kinds`")
+    add.add_argument("--cloud", metavar="ID", help="the cloud to work on")
+    _add_times(add, required=True)
+    _add_settings(add)
+    of_one("show", "Show a schedule.")
+    change = of_one("change", "Change a schedule: only what is said.")
+    change.add_argument("--name", metavar="NAME", help="a new name")
+    _add_times(change, required=False)
+    _add_settings(change)
+    of_one("pause", "Order no more jobs until it is resumed.")
+    of_one("resume", "Go on; what was missed in the pause is not made up for.")
+    of_one("delete", "Delete a schedule; its jobs stay.")
+    preview = of_one(
+        "preview", "Say when the next five jobs come, of a schedule or a line.", nargs="?"
+    )
+    _add_times(preview, required=False)
+
+
+def _add_times(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    times = parser.add_mutually_exclusive_group(required=required)
+    times.add_argument(
+        "--at", metavar="TIME", type=parse_time, help="once: 2027-01-31T06:30, here or with +01:00"
+    )
+    times.add_argument("--cron", metavar="LINE", help="again and again: '30 6 * * MON-FRI'")
+    parser.add_argument(
+        "--timezone", metavar="ZONE", help="where the line is read: Europe/Zurich (UTC)"
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "params", metavar="key=value", nargs="*", type=parse_parameter, help="as of `run`"
+    )
+    parser.add_argument("--priority", type=int, metavar="N", help="of its jobs")
+    parser.add_argument(
+        "--overlap",
+        choices=("skip", "queue", "cancel"),
+        help="while the job before has not ended: skip this time, wait for it, or cancel it",
+    )
+    parser.add_argument(
+        "--missed",
+        choices=("once", "skip"),
+        help="when nobody was there at the time: order the job once, or skip it",
+    )
 
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
@@ -143,6 +226,14 @@ def parse_limit(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return number
+
+
+def parse_time(text: str) -> str:
+    """A time of ISO 8601, in the zone of this machine unless it says another."""
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: {error}") from error
 
 
 def parse_parameter(text: str) -> tuple[str, Any]:

@@ -81,7 +81,11 @@ async def retry(call: Call) -> int:
 async def run(call: Call) -> int:
     """`pointmill run KIND key=value…`: order a job."""
     options = call.options
-    more = {"cloud": options.cloud, "priority": options.priority}
+    more = {
+        "cloud": options.cloud,
+        "priority": options.priority,
+        "unique_key": options.unique,
+    }
     given = {name: value for name, value in more.items() if value is not None}
     async with call.server() as api:
         made = await api.create_job(options.kind, dict(options.params), **given)

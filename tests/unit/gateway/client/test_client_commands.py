@@ -26,6 +26,14 @@ async def test_parameters_are_json_where_they_read_as_json(run: Run) -> None:
         ("run", "demo.print", "a=1", "a=2"),
         ("jobs", "--state", "tired"),
         ("jobs", "--limit", "0"),
+        ("schedules", "mend", "x"),
+        ("schedules", "add", "x", "demo.print"),
+        ("schedules", "add", "x", "demo.print", "--at", "tomorrow"),
+        ("schedules", "add", "x", "demo.print", "--at", "2100-01-01", "--cron", "* * * * *"),
+        ("schedules", "add", "x", "demo.print", "a=1", "a=2", "--cron", "* * * * *"),
+        ("schedules", "add", "x", "demo.print", "--cron", "* * * * *", "--overlap", "both"),
+        ("schedules", "preview"),
+        ("schedules", "preview", "x", "--cron", "* * * * *"),
     ],
 )
 async def test_wrong_usage_ends_with_status_2(run: Run, arguments: tuple[str, ...]) -> None:
