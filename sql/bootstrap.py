@@ -1,8 +1,8 @@
-"""Make sure that there is a workspace, a member who gets mail, and an API key to begin with.
+"""Make sure that there is a workspace, a member who gets mail, and an operator's API key.
 
     MIGRATE_DATABASE_URL=… POINTMILL_API_KEY=pm_… POINTMILL_MEMBER_EMAIL=… python -m sql.bootstrap
 
-Harmless when repeated. The key's secret is stored only as its SHA-256: it carries 192 random bits,
+Harmless when repeated; a key that was there becomes an operator's. The key's secret is stored only as its SHA-256: it carries 192 random bits,
 so a slow hash would protect nothing and cost every request.
 """
 
@@ -19,12 +19,14 @@ KEY = re.compile(r"pm_([0-9a-f]{8})_([0-9a-f]{48})")
 DEFAULT_WORKSPACE = uuid.UUID("00000000-0000-7000-8000-000000000001")
 
 
-async def bootstrap(
+async def bootstrap(  # noqa: PLR0913 - the three rows
     url: str,
     api_key: str,
     email: str | None,
     workspace: str = "default",
     workspace_id: uuid.UUID = DEFAULT_WORKSPACE,
+    *,
+    operator: bool = True,
 ) -> None:
     """Insert what is missing; leave what is there.
 
@@ -43,11 +45,13 @@ async def bootstrap(
                 workspace,
             )
             await connection.execute(
-                "insert into api_keys (id, workspace_id, name, secret_sha256) values ($1, $2, 'first key', $3) "
-                "on conflict do nothing",
+                "insert into api_keys (id, workspace_id, name, secret_sha256, operator) "
+                "values ($1, $2, 'first key', $3, $4) "
+                "on conflict (id) do update set operator = true where excluded.operator",
                 match[1],
                 workspace_id,
                 hashlib.sha256(match[2].encode()).digest(),
+                operator,
             )
             if email:
                 await connection.execute(

@@ -368,11 +368,11 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.find_api_key(p_id text) RETURNS TABLE(workspace_id uuid, name text, secret_sha256 bytea)
+CREATE FUNCTION public.find_api_key(p_id text) RETURNS TABLE(workspace_id uuid, name text, secret_sha256 bytea, operator boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
-    select workspace_id, name, secret_sha256
+    select workspace_id, name, secret_sha256, operator
     from api_keys
     where id = p_id and revoked_at is null and (expires_at is null or expires_at > now())
 $$;
@@ -796,6 +796,7 @@ CREATE TABLE public.api_keys (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     expires_at timestamp with time zone,
     revoked_at timestamp with time zone,
+    operator boolean DEFAULT false NOT NULL,
     CONSTRAINT api_keys_id_check CHECK ((id ~ '^[0-9a-f]{8}$'::text)),
     CONSTRAINT api_keys_secret_sha256_check CHECK ((length(secret_sha256) = 32))
 );

@@ -17,6 +17,7 @@ from services.gateway.routes import (
     clouds,
     events,
     files,
+    instances,
     jobs,
     kinds,
     products,
@@ -38,7 +39,7 @@ from shared.outbox import Relay
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0008"
+SCHEMA = "0009"
 ROUTES = (
     projects.routes,
     clouds.routes,
@@ -49,6 +50,7 @@ ROUTES = (
     kinds.routes,
     products.routes,
     webhooks.routes,
+    instances.routes,
 )
 
 logger = structlog.get_logger("gateway")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from services.gateway.problems import UNAUTHORIZED, Kind, Problem
+from services.gateway.problems import OPERATORS_ONLY, UNAUTHORIZED, Kind, Problem
 from services.gateway.resources import GATEWAY
 from services.gateway.trace import read_trace
 
@@ -22,6 +22,7 @@ class Caller:
     key: str
     workspace: UUID
     trace: str
+    operator: bool
 
     secured: ClassVar[bool] = True
     problems: ClassVar[tuple[Kind, ...]] = (UNAUTHORIZED,)
@@ -38,7 +39,22 @@ class Caller:
         match = KEY.fullmatch(token.strip()) if scheme.lower() == "bearer" else None
         if match is None:
             raise Problem(UNAUTHORIZED, headers=CHALLENGE)
-        workspace = await request.app[GATEWAY].keys.workspace(match[1], match[2])
-        if workspace is None:
+        found = await request.app[GATEWAY].keys.find(match[1], match[2])
+        if found is None:
             raise Problem(UNAUTHORIZED, headers=CHALLENGE)
-        return cls(match[1], workspace, read_trace(request))
+        return cls(match[1], found.workspace, read_trace(request), found.operator)
+
+
+@dataclass(frozen=True)
+class Operator(Caller):
+    """A caller whose key is an operator's: a route that asks for one is refused to all others."""
+
+    problems: ClassVar[tuple[Kind, ...]] = (UNAUTHORIZED, OPERATORS_ONLY)
+
+    @classmethod
+    async def from_request(cls, request: web.Request) -> Self:
+        """The operator, or a refusal."""
+        caller = await super().from_request(request)
+        if not caller.operator:
+            raise Problem(OPERATORS_ONLY)
+        return caller

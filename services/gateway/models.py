@@ -260,6 +260,20 @@ class NewWebhook(Webhook):
     secret: Annotated[str, Field(description="Signs the deliveries. Shown only now.")]
 
 
+class Instance(Shown):
+    """A running process of a service, as it has last said of itself."""
+
+    instance: Annotated[str, Field(description="Its name, as the logs say it.")]
+    service: str
+    version: str
+    accepts: Annotated[
+        list[str], Field(description="The message types and versions it understands.")
+    ]
+    kinds: Annotated[list[str], Field(description="The kinds of jobs it runs.")]
+    started_at: datetime
+    seen_at: Annotated[datetime, Field(description="A day without a word, and it is forgotten.")]
+
+
 class Projects(Page[Project]):
     """A part of the list of projects."""
 
@@ -278,6 +292,10 @@ class Schedules(Page[Schedule]):
 
 class Kinds(Page[JobKind]):
     """The list of kinds."""
+
+
+class Instances(Page[Instance]):
+    """The list of running processes."""
 
 
 class Products(Page[Product]):

@@ -121,6 +121,12 @@ UNAUTHORIZED = Kind(
     "No valid API key came with the request",
     "Send the header `Authorization: Bearer <key>` with a key that is in force.",
 )
+OPERATORS_ONLY = Kind(
+    "operators_only",
+    403,
+    "Only an operator's key may do this",
+    "Ask the operators, or use a key of theirs.",
+)
 NOT_FOUND = Kind(
     "not_found", 404, "There is nothing at this address", "See /docs for what there is."
 )

@@ -24,16 +24,24 @@ REMEMBERED_SECONDS = 5.0
 MOST_REMEMBERED = 1000
 
 
+@dataclass(frozen=True)
+class Key:
+    """What a key in force may do: speak for its workspace, and as an operator."""
+
+    workspace: UUID
+    operator: bool
+
+
 class Keys:
     """API keys, looked up in the database and remembered for a few seconds."""
 
     def __init__(self, database: Database) -> None:
         """Start with none remembered."""
         self._database = database
-        self._known: dict[bytes, tuple[float, UUID]] = {}
+        self._known: dict[bytes, tuple[float, Key]] = {}
 
-    async def workspace(self, key: str, secret: str) -> UUID | None:
-        """The workspace the key speaks for; None when it is unknown, not in force or a lie.
+    async def find(self, key: str, secret: str) -> Key | None:
+        """What the key may do; None when it is unknown, not in force or a lie.
 
         Only hashes are remembered, and only of keys that were right.
         """
@@ -46,9 +54,9 @@ class Keys:
             return None
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
-        workspace: UUID = row["workspace_id"]
-        self._known[key.encode() + digest] = (time.monotonic() + REMEMBERED_SECONDS, workspace)
-        return workspace
+        found = Key(row["workspace_id"], row["operator"])
+        self._known[key.encode() + digest] = (time.monotonic() + REMEMBERED_SECONDS, found)
+        return found
 
 
 @dataclass(frozen=True)

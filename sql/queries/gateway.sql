@@ -2,8 +2,8 @@
 -- transaction that has entered it, or by a function that enters it.
 
 -- name: find_api_key
--- Who the key of this id speaks for, while it is in force.
-select workspace_id, name, secret_sha256 from find_api_key($1)
+-- Who the key of this id speaks for, and whether it is an operator's, while it is in force.
+select workspace_id, name, secret_sha256, operator from find_api_key($1)
 
 -- name: create_project
 -- A new project; no row when the name is taken.
@@ -92,6 +92,10 @@ select * from kinds order by kind
 -- name: read_kind
 -- One kind.
 select * from kinds where kind = $1
+
+-- name: list_instances
+-- The running processes of all services, as each has last said of itself.
+select * from service_instances order by service, started_at, instance
 
 -- name: create_job
 -- Accept a job.

@@ -129,7 +129,9 @@ async def running(
         stream_seconds=20,
     )
     other_key = f"pm_{secrets.token_hex(4)}_{secrets.token_hex(24)}"
-    await bootstrap(module_database.owner_url, other_key, None, "other", OTHER_WORKSPACE)
+    await bootstrap(
+        module_database.owner_url, other_key, None, "other", OTHER_WORKSPACE, operator=False
+    )
     await _announce_kinds(module_database)
     async with open_gateway(settings, Supervisor()) as gateway:
         server = TestServer(create_app(gateway, Health(checks(gateway))))
