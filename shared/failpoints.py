@@ -27,6 +27,8 @@ FAILPOINTS = frozenset(
         "processor.job.computed",  # the child has ended well, no product is stored
         "processor.job.stored",  # products are in the store, the job is not finished
         "processor.job.finished",  # the end is committed
+        "processor.schedule.ordered",  # a planned time has made its job, in a transaction still open
+        "processor.schedule.committed",  # it is committed, and nobody has heard of it
         "notifier.event.received",  # an event was delivered, nothing is planned
         "notifier.event.planned",  # deliveries are committed, the message is not acknowledged
         "notifier.delivery.claimed",  # the try is committed, nothing is sent

@@ -79,6 +79,8 @@ async def _run_next(processor: Processor, left: list[UUID]) -> tuple[UUID, str] 
             outcome = await transaction.value(
                 "run_schedule", row["id"], planned, job_id_of(row["id"], planned), _time_after(row)
             )
+            await processor.failpoints.reach("processor.schedule.ordered")
+        await processor.failpoints.reach("processor.schedule.committed")
     except BUSY:
         outcome = "busy"
     except (CronInvalid, TimezoneUnknown) as error:

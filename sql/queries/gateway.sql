@@ -211,6 +211,13 @@ set paused_at = null, next_at = $2, version = version + 1, updated_at = now()
 where id = $1
 returning *
 
+-- name: list_schedule_jobs
+-- The jobs that a schedule has ordered, newest first, after the cursor.
+select *, now() as read_at from jobs
+where workspace_id = $1 and schedule_id = $2 and ($3::timestamptz is null or (created_at, id) < ($3, $4::uuid))
+order by created_at desc, id desc
+limit $5
+
 -- name: delete_schedule
 -- Forget a schedule; its jobs stay.
 delete from schedules where id = $1 returning id

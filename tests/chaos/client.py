@@ -5,7 +5,9 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid5
 
 import aiohttp
 
@@ -81,6 +83,31 @@ class Client:
         assert answer.status == 202, answer.body
         self.ledger.expected[answer.body["id"]] = expected
         return str(answer.body["id"])
+
+    async def schedule(
+        self, kind: str, expected: dict[str, Any], *, seconds: float, **params: Any
+    ) -> str:
+        """Have a job ordered in some seconds; its id, once it was ordered.
+
+        A repeat that is told that the name is taken knows that the first was accepted.
+        """
+        at = datetime.now(UTC) + timedelta(seconds=seconds)
+        name = secrets.token_hex(8)
+        order = {"name": name, "kind": kind, "params": params, "at": at.isoformat()}
+        answer = await self._send("POST", "/v1/schedules", json=order)
+        assert answer.status == 201 or answer.body["code"] == "schedule_name_taken", answer.body
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                listed = await self._send("GET", "/v1/schedules")
+                (schedule,) = [one for one in listed.body["items"] if one["name"] == name]
+                if schedule["last_job"] is not None:
+                    break
+                await asyncio.sleep(PAUSE_SECONDS)
+        # Which job a time makes does not depend on who makes it, and how often.
+        job = str(uuid5(UUID(schedule["id"]), at.isoformat()))
+        assert schedule["last_job"] == job
+        self.ledger.expected[job] = expected
+        return job
 
     async def cancel(self, job: str) -> None:
         """Ask to cancel a job."""

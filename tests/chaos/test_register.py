@@ -28,6 +28,8 @@ PLACES = {
     "processor.job.computed": ["services/processor/attempt.py"],
     "processor.job.stored": ["services/processor/attempt.py"],
     "processor.job.finished": ["services/processor/worker.py"],
+    "processor.schedule.ordered": ["services/processor/scheduler.py"],
+    "processor.schedule.committed": ["services/processor/scheduler.py"],
     "notifier.event.received": ["services/notifier/notices.py"],
     "notifier.event.planned": ["services/notifier/notices.py"],
     "notifier.delivery.claimed": ["services/notifier/notices.py"],

@@ -33,4 +33,5 @@ async def do_work(client: Client, cloud: str | None = None) -> None:
         client.order("demo.print", SUCCEEDS, first="one", second="two"),
         client.order("demo.sleep", REFUSED, seconds=0.1, ending="refuse"),
         client.cancel(doomed),
+        client.schedule("demo.print", SUCCEEDS, seconds=1.5, first="on", second="time"),
     )

@@ -32,7 +32,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("-o - and --json exclude each other: the output can hold only one thing")
     if options.command == "schedules" and options.action == "preview":
         wanted = [options.schedule, options.at, options.cron]
-        if wanted.count(None) != len(wanted) - 1:
+        if wanted.count(None) != len(wanted) - 1 or (options.schedule and options.timezone):
             parser.error("preview a SCHEDULE, or what --cron or --at says")
     if getattr(options, "params", None):
         names = [name for name, _ in options.params]
@@ -171,6 +171,7 @@ def _add_schedules(command: Any) -> None:
     of_one("pause", "Order no more jobs until it is resumed.")
     of_one("resume", "Go on; what was missed in the pause is not made up for.")
     of_one("delete", "Delete a schedule; its jobs stay.")
+    _add_limit(of_one("jobs", "List the jobs that a schedule has ordered, newest first."))
     preview = of_one(
         "preview", "Say when the next five jobs come, of a schedule or a line.", nargs="?"
     )

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from services.gateway.client.api import Document, Pointmill
 from services.gateway.client.calls import Call
-from services.gateway.client.display import table_of
+from services.gateway.client.display import show_jobs, table_of
 from services.gateway.client.failures import Failure
 from services.gateway.client.wording import age, error_sentence, moment, plain, short
 
@@ -71,6 +71,13 @@ async def _delete(call: Call, api: Pointmill) -> int:
     return 0
 
 
+async def _jobs(call: Call, api: Pointmill) -> int:
+    path = f"{_path(await _find(call, api))}/jobs"
+    found = [item async for item in api.pages(path, {}, call.options.limit)]
+    call.print_json(found) if call.options.json else show_jobs(call.out, found)
+    return 0
+
+
 async def _preview(call: Call, api: Pointmill) -> int:
     if call.options.schedule is None:
         told = await api.ask("POST", f"{PATH}/preview", json=_given(call, TIMES))
@@ -92,6 +99,7 @@ ACTIONS: Mapping[str, Callable[[Call, Pointmill], Awaitable[int]]] = {
     "pause": _pause,
     "resume": _resume,
     "delete": _delete,
+    "jobs": _jobs,
     "preview": _preview,
 }
 

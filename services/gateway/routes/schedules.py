@@ -10,7 +10,7 @@ from pydantic import Field
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller
 from services.gateway.fields import Document, Name, Version
-from services.gateway.models import Missed, Overlap, Preview, Schedule, Schedules
+from services.gateway.models import Job, Jobs, Missed, Overlap, Preview, Schedule, Schedules
 from services.gateway.orders import check_order
 from services.gateway.paging import Listing
 from services.gateway.problems import (
@@ -161,6 +161,21 @@ async def _read(gateway: Gateway, caller: Caller, schedule_id: UUID) -> Row:
     if row is None:
         raise Problem(SCHEDULE_NOT_FOUND)
     return row
+
+
+@routes.get("/v1/schedules/{schedule_id}/jobs", problems=(SCHEDULE_NOT_FOUND,))
+async def list_schedule_jobs(
+    gateway: Gateway, caller: Caller, schedule_id: UUID, query: Annotated[Listing, Query()]
+) -> Jobs:
+    """List the jobs that a schedule has ordered, newest first."""
+    after = query.after()
+    await _read(gateway, caller, schedule_id)
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        found = await transaction.rows(
+            "list_schedule_jobs", caller.workspace, schedule_id, *after, query.limit + 1
+        )
+    rows, cursor = query.cut(found)
+    return Jobs(items=[Job.of(row) for row in rows], next=cursor)
 
 
 @routes.patch(

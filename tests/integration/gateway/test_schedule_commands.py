@@ -64,6 +64,7 @@ async def test_a_schedule_is_made_shown_changed_paused_resumed_and_deleted(run: 
     assert "paused" in (await run("schedules")).out
     assert "paused" not in (await run("schedules", "resume", "nightly")).out
     assert [one["name"] for one in (await run("schedules", "--json")).document] == ["nightly"]
+    assert (await run("schedules", "jobs", "nightly")).out == "No jobs.\n"
     gone = await run("schedules", "delete", "nightly")
     assert (gone.status, gone.out) == (0, "Schedule nightly is deleted; its jobs stay.\n")
     missing = await run("schedules", "show", "nightly")

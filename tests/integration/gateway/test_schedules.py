@@ -212,6 +212,33 @@ async def test_a_list_is_read_to_its_end_part_by_part(api: Api) -> None:
     assert [one for one in seen if one in made] == list(reversed(made))
 
 
+async def test_the_jobs_that_it_has_ordered_are_listed(running: Running, api: Api) -> None:
+    schedule = await make(api)
+    await api.make("/v1/jobs", **JOB)
+    async with running.database.connected() as connection:
+        # As the processors do it, three times.
+        for minute in range(3):
+            job, planned = uuid.uuid4(), datetime(2026, 1, 1, 0, minute, tzinfo=UTC)
+            await connection.execute(
+                "update schedules set next_at = $2, last_job_id = null where id = $1",
+                uuid.UUID(schedule["id"]),
+                planned,
+            )
+            await connection.fetchval(
+                "select run_schedule($1, $2, $3, now() + interval '1 day')",
+                uuid.UUID(schedule["id"]),
+                planned,
+                job,
+            )
+    told = (await api("GET", path_of(schedule))).json
+    assert (told["last_job"], told["last_outcome"]) == (str(job), "ordered")
+    first = (await api("GET", path_of(schedule, "/jobs?limit=2"))).json
+    rest = (await api("GET", path_of(schedule, f"/jobs?cursor={first['next']}"))).json
+    jobs = [*first["items"], *rest["items"]]
+    assert [one["schedule"] for one in jobs] == [schedule["id"]] * 3
+    assert (jobs[0]["id"], rest["next"]) == (str(job), None)
+
+
 async def test_a_schedule_on_a_cloud_of_anothers_cannot_be_made(running: Running) -> None:
     theirs = (await running.other("POST", "/v1/clouds?name=t.laz", data=b"x")).json["cloud"]["id"]
     order = {"name": "x", "kind": "file.checksum", "cloud": theirs, **CRON}

@@ -34,6 +34,7 @@ async def test_parameters_are_json_where_they_read_as_json(run: Run) -> None:
         ("schedules", "add", "x", "demo.print", "--cron", "* * * * *", "--overlap", "both"),
         ("schedules", "preview"),
         ("schedules", "preview", "x", "--cron", "* * * * *"),
+        ("schedules", "preview", "x", "--timezone", "UTC"),
     ],
 )
 async def test_wrong_usage_ends_with_status_2(run: Run, arguments: tuple[str, ...]) -> None:
