@@ -37,6 +37,8 @@ MOVES: dict[JobState, frozenset[JobState]] = {
 LONGEST_PAUSE = 3600.0
 # A job that comes back to the queue gets at least this long to be started again.
 SECOND_CHANCE = 3600.0
+# A worker ends an attempt that is out of time by itself; so long after, the reaper does.
+OVERTIME = 30.0
 
 
 def may_move(old: JobState, new: JobState) -> bool:
@@ -56,8 +58,11 @@ class Job:
     Attributes:
         available_at: not claimed before.
         start_by: failed if it is still queued then.
+        end_by: failed if it has not ended then; None: no limit.
         max_failures: with this many failed attempts it fails for good.
         backoff_seconds: the pause after the first failure; doubles with each further one.
+        retry_codes: failures that are tried again whatever they say of themselves.
+        no_retry_codes: failures that never are.
         attempt: the fence; only ever grows, by one with each claim.
         failures: attempts that failed or were lost; a released one is none.
         sequence: counts the moves; each has one event of this number.
@@ -68,8 +73,11 @@ class Job:
 
     available_at: float
     start_by: float
+    end_by: float | None = None
     max_failures: int = 3
     backoff_seconds: float = 2.0
+    retry_codes: frozenset[str] = frozenset()
+    no_retry_codes: frozenset[str] = frozenset()
     state: JobState = JobState.QUEUED
     attempt: int = 0
     failures: int = 0
@@ -78,6 +86,10 @@ class Job:
     lease_until: float | None = None
     cancel_asked: bool = False
     error: str | None = None
+
+    def out_of_time(self, now: float) -> bool:
+        """Whether it had to end before."""
+        return self.end_by is not None and self.end_by < now
 
 
 class Refusal(StrEnum):
@@ -89,7 +101,7 @@ class Refusal(StrEnum):
     NOT_OWNED = "another attempt owns the job, or none"
     CANCEL_ASKED = "somebody has asked to cancel it"
     LEASE_RUNS = "its holder may still renew the lease"
-    IN_TIME = "it may still be started in time"
+    IN_TIME = "it may still be started, or end, in time"
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Beat:
-    """The attempt renews its lease. The row it gets back tells of a cancel."""
+    """The attempt renews its lease. What it gets back tells of a cancel and of the time in all."""
 
     attempt: int
     lasts: float
@@ -146,7 +158,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Overdue:
-    """Nobody has started it in time."""
+    """It was not started, or has not ended, in time."""
 
 
 Move = Claim | Beat | Finish | Fail | Release | Reap | Cancel | Overdue
@@ -239,20 +251,29 @@ def _cancel(job: Job, _what: Cancel, _now: float) -> Job | Refusal:
 
 
 def _overdue(job: Job, _what: Overdue, now: float) -> Job | Refusal:
-    if job.state is not JobState.QUEUED:
-        return Refusal.NOT_QUEUED
-    if job.start_by >= now:
-        return Refusal.IN_TIME
-    return _leave(job, JobState.FAILED, error="not_started")
+    if job.state is JobState.RUNNING:
+        if job.cancel_asked:
+            return Refusal.CANCEL_ASKED
+        if not job.out_of_time(now - OVERTIME):
+            return Refusal.IN_TIME
+        return _leave(job, JobState.FAILED, failures=job.failures + 1, error="total_time_limit")
+    if job.out_of_time(now):
+        return _leave(job, JobState.FAILED, error="total_time_limit")
+    if job.state is JobState.QUEUED and job.start_by < now:
+        return _leave(job, JobState.FAILED, error="not_started")
+    return Refusal.IN_TIME
 
 
 def _end_attempt(job: Job, code: str, chance: float, now: float, *, retryable: bool) -> Job:
-    """Cancelled where that was asked for, queued again where budget is left, failed otherwise."""
+    """Cancelled where that was asked for; queued again where code, budget and time allow; failed."""
     if job.cancel_asked:
         return _leave(job, JobState.CANCELLED)
     failures = job.failures + 1
-    if not retryable or failures >= job.max_failures:
+    again = (retryable or code in job.retry_codes) and code not in job.no_retry_codes
+    if not again or failures >= job.max_failures:
         return _leave(job, JobState.FAILED, failures=failures, error=code)
+    if job.out_of_time(now):
+        return _leave(job, JobState.FAILED, failures=failures, error="total_time_limit")
     due = now + retry_pause(job, chance)
     return _leave(
         job,

@@ -45,6 +45,7 @@ grant update (name, params, priority, run_at, cron, timezone, overlap, missed, n
 -- processor
 grant execute on function claim_job(text, text[], double precision, uuid),
     finish_job(uuid, integer, jsonb, jsonb, text), end_attempt(jobs, text, jsonb, boolean, text),
+    out_of_time(jobs, text),
     fail_job(uuid, integer, jsonb, boolean, text), release_job(uuid, integer),
     reap_lost_jobs(integer), fail_overdue_jobs(integer) to processor;
 grant select on workspaces, clouds, senders to processor;

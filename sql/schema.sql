@@ -60,6 +60,7 @@ CREATE TABLE public.jobs (
     ended_at timestamp with time zone,
     schedule_id uuid,
     unique_key text,
+    end_by timestamp with time zone,
     CONSTRAINT an_end_has_a_time CHECK (((state = ANY (ARRAY['succeeded'::public.job_state, 'failed'::public.job_state, 'cancelled'::public.job_state])) = (ended_at IS NOT NULL))),
     CONSTRAINT failed_has_an_error CHECK (((state <> 'failed'::public.job_state) OR (error IS NOT NULL))),
     CONSTRAINT jobs_attempt_check CHECK ((attempt >= 0)),
@@ -157,11 +158,12 @@ declare
 begin
     perform enter_workspace(p_workspace);
     select * into v_kind from kinds where kind = p_kind;
-    insert into jobs (id, workspace_id, cloud_id, kind, pool, params, priority, start_by, max_failures,
+    insert into jobs (id, workspace_id, cloud_id, kind, pool, params, priority, start_by, end_by, max_failures,
                       backoff_seconds, requested_by, traceparent, retry_of)
     values (coalesce(p_id, uuid7()), p_workspace, p_cloud, p_kind, coalesce(v_kind.pool, 'default'), p_params,
             coalesce(p_priority, 0::smallint),
             now() + make_interval(secs => coalesce(v_kind.start_seconds, 86400)),
+            now() + make_interval(secs => v_kind.total_seconds),
             coalesce(v_kind.attempts, 3), coalesce(v_kind.backoff_seconds, 2), p_requested_by, p_traceparent,
             p_retry_of)
     on conflict (id) do nothing
@@ -279,9 +281,20 @@ CREATE FUNCTION public.end_attempt(p_job public.jobs, p_outcome text, p_error js
     LANGUAGE plpgsql
     AS $$
 declare
+    v_kind kinds;
     v_job jobs;
     v_pause double precision;
+    v_error jsonb := p_error;
+    v_again boolean;
 begin
+    select * into v_kind from kinds where kind = p_job.kind;
+    v_again := (p_retryable or coalesce(p_error ->> 'code' = any (v_kind.retry_codes), false))
+        and not coalesce(p_error ->> 'code' = any (v_kind.no_retry_codes), false)
+        and p_job.failures + 1 < p_job.max_failures;
+    if v_again and p_job.end_by < now() then
+        v_again := false;
+        v_error := out_of_time(p_job, p_error ->> 'code');
+    end if;
     if p_job.cancel_requested_at is not null then
         update jobs set state = 'cancelled', progress = null, lease_owner = null, lease_until = null,
                         claim_token = null, ended_at = now(), sequence = sequence + 1
@@ -289,7 +302,7 @@ begin
         update attempts set ended_at = now(), outcome = 'cancelled', error = p_error, log_tail = p_log_tail
         where job_id = p_job.id and attempt = p_job.attempt;
         perform tell_job(v_job, 'cancelled');
-    elsif p_retryable and p_job.failures + 1 < p_job.max_failures then
+    elsif v_again then
         -- Full jitter over the second half of the pause, so that a fleet does not come back in step.
         v_pause := least(p_job.backoff_seconds * power(2, p_job.failures), 3600) * (0.5 + random() / 2);
         update jobs set state = 'queued', failures = failures + 1, error = p_error, progress = null,
@@ -303,14 +316,14 @@ begin
                          jsonb_build_object('error', p_error, 'available_at', v_job.available_at));
         perform ring_for(v_job);
     else
-        update jobs set state = 'failed', failures = failures + 1, error = p_error, progress = null,
+        update jobs set state = 'failed', failures = failures + 1, error = v_error, progress = null,
                         lease_owner = null, lease_until = null, claim_token = null,
                         ended_at = now(), sequence = sequence + 1
         where id = p_job.id returning * into v_job;
         update attempts set ended_at = now(), outcome = case when p_outcome = 'lost' then 'lost' else 'failed' end,
                             error = p_error, log_tail = p_log_tail
         where job_id = p_job.id and attempt = p_job.attempt;
-        perform tell_job(v_job, 'failed', jsonb_build_object('error', p_error));
+        perform tell_job(v_job, 'failed', jsonb_build_object('error', v_error));
     end if;
     return v_job.state;
 end
@@ -345,6 +358,24 @@ declare
     v_error jsonb;
     v_count integer := 0;
 begin
+    for v_job in
+        select * from jobs
+        where state = 'running' and cancel_requested_at is null and end_by < now() - interval '30 seconds'
+        order by end_by limit p_limit for update skip locked
+    loop
+        perform end_attempt(v_job, 'lost', out_of_time(v_job), false, null);
+        v_count := v_count + 1;
+    end loop;
+    for v_job in
+        select * from jobs where state in ('waiting', 'queued') and end_by < now()
+        order by end_by limit p_limit for update skip locked
+    loop
+        v_error := out_of_time(v_job, v_job.error ->> 'code');
+        update jobs set state = 'failed', error = v_error, ended_at = now(), sequence = sequence + 1
+        where id = v_job.id returning * into v_job;
+        perform tell_job(v_job, 'failed', jsonb_build_object('error', v_error));
+        v_count := v_count + 1;
+    end loop;
     for v_job in
         select * from jobs where state = 'queued' and start_by < now()
         order by start_by limit p_limit for update skip locked
@@ -457,6 +488,17 @@ begin
     end if;
     return new;
 end
+$$;
+
+CREATE FUNCTION public.out_of_time(p_job public.jobs, p_code text DEFAULT NULL::text) RETURNS jsonb
+    LANGUAGE sql STABLE
+    AS $$
+    select jsonb_build_object(
+        'code', 'total_time_limit',
+        'title', 'The job was not done in time',
+        'detail', format('%s had to end by %s.', p_job.kind, p_job.end_by)
+            || coalesce(format(' Its last attempt ended with %s.', p_code), ''),
+        'remedy', 'Retry it when less is going on, or ask the operators for a longer limit of its kind.')
 $$;
 
 CREATE FUNCTION public.plan_deliveries(p_event uuid) RETURNS boolean
@@ -878,12 +920,16 @@ CREATE TABLE public.kinds (
     version integer NOT NULL,
     paused_at timestamp with time zone,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    total_seconds double precision,
+    retry_codes text[] DEFAULT '{}'::text[] NOT NULL,
+    no_retry_codes text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT kinds_attempts_check CHECK ((attempts >= 1)),
     CONSTRAINT kinds_backoff_seconds_check CHECK ((backoff_seconds >= (0)::double precision)),
     CONSTRAINT kinds_kind_check CHECK ((kind ~ '^[a-z][a-z0-9]*(\.[a-z][a-z0-9]*)+$'::text)),
     CONSTRAINT kinds_pool_check CHECK ((pool ~ '^[a-z][a-z0-9]*$'::text)),
     CONSTRAINT kinds_run_seconds_check CHECK ((run_seconds > (0)::double precision)),
     CONSTRAINT kinds_start_seconds_check CHECK ((start_seconds > (0)::double precision)),
+    CONSTRAINT kinds_total_seconds_check CHECK ((total_seconds > (0)::double precision)),
     CONSTRAINT kinds_version_check CHECK ((version >= 1))
 );
 
@@ -1134,6 +1180,8 @@ CREATE UNIQUE INDEX jobs_one_of_a_key ON public.jobs USING btree (workspace_id, 
 CREATE INDEX jobs_running ON public.jobs USING btree (workspace_id, lease_until) WHERE (state = 'running'::public.job_state);
 
 CREATE INDEX jobs_to_claim ON public.jobs USING btree (workspace_id, priority DESC, available_at, id) WHERE (state = 'queued'::public.job_state);
+
+CREATE INDEX jobs_to_end ON public.jobs USING btree (end_by) WHERE ((end_by IS NOT NULL) AND (ended_at IS NULL));
 
 CREATE INDEX jobs_to_start ON public.jobs USING btree (start_by) WHERE (state = 'queued'::public.job_state);
 

@@ -128,6 +128,10 @@ class Job(Shown):
     ] = None
     created_at: datetime
     available_at: Annotated[datetime, Field(description="Not started before.")]
+    start_by: Annotated[datetime, Field(description="It fails if it still waits then.")]
+    end_by: Annotated[
+        datetime | None, Field(description="It fails if it has not ended then; null: no limit.")
+    ] = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     cancel_requested_at: datetime | None = None
@@ -203,12 +207,17 @@ class CloudUpload(BaseModel):
 
 
 class Limits(BaseModel):
-    """What one attempt of a kind may take, and how often it may fail."""
+    """What a job of a kind may take, and how often an attempt may fail."""
 
     attempts: int
     backoff_seconds: float
     run_seconds: float
-    start_seconds: float
+    start_seconds: Annotated[float, Field(description="How long a job may wait for a slot.")]
+    total_seconds: Annotated[
+        float | None, Field(description="From acceptance to the end; null: no limit.")
+    ]
+    retry_codes: Annotated[list[str], Field(description="Failures that are tried again.")]
+    no_retry_codes: Annotated[list[str], Field(description="Failures that are never tried again.")]
 
 
 class JobKind(Shown):

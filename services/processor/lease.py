@@ -21,6 +21,10 @@ class CancelRequested(Exception):
     """Somebody asked to cancel the job."""
 
 
+class OutOfTime(Exception):
+    """The job's time in all is over."""
+
+
 class Beats(Protocol):
     """The one call a lease needs of the database."""
 
@@ -78,6 +82,7 @@ class Lease:
             LeaseLost: no row was updated. An error on the way to the database is no loss: the
                 lease may still be ours, and the fence protects the row if it is not.
             CancelRequested: the row says so.
+            OutOfTime: the row says so, and nobody has asked to cancel.
         """
         while True:
             try:
@@ -100,3 +105,5 @@ class Lease:
             raise LeaseLost
         if row["cancel_requested"]:
             raise CancelRequested
+        if row["out_of_time"]:
+            raise OutOfTime

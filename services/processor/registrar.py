@@ -47,6 +47,9 @@ async def register_kinds(processor: Processor) -> None:
             task.limits.backoff_seconds,
             task.limits.run_seconds,
             task.limits.start_seconds,
+            task.limits.total_seconds,
+            sorted(task.limits.retry_codes),
+            sorted(task.limits.no_retry_codes),
             task.version,
         )
         for task in processor.tasks.values()

@@ -19,6 +19,11 @@ class Limits:
         backoff_seconds: pause before the second attempt; doubles with each further one.
         run_seconds: wall time of one attempt.
         start_seconds: how long a job may stay queued before it fails with `not_started`.
+        total_seconds: from acceptance to the end, pauses and retries included; a job that takes
+            longer fails with `total_time_limit`, whether it runs or waits. None: no limit.
+        retry_codes: failures that are tried again although they say that it would not help.
+        no_retry_codes: failures that are not tried again although they say that it may help, such
+            as `worker_lost` for a task whose effects outside must not come twice.
         memory_bytes: address space of one process beyond what the interpreter and its libraries map.
         cpu_seconds: processor time of one process of the attempt.
         file_bytes: size of one file that the attempt may write.
@@ -28,6 +33,9 @@ class Limits:
     backoff_seconds: float = 2.0
     run_seconds: float = 3600.0
     start_seconds: float = 86_400.0
+    total_seconds: float | None = None
+    retry_codes: frozenset[str] = frozenset()
+    no_retry_codes: frozenset[str] = frozenset()
     memory_bytes: int = 4 * GIBIBYTE
     cpu_seconds: int = 7200
     file_bytes: int = 512 * GIBIBYTE

@@ -10,7 +10,7 @@ from uuid import uuid4
 import structlog
 
 from services.processor.attempt import Done, remove_folder, run_attempt
-from services.processor.lease import CancelRequested, Lease, LeaseLost
+from services.processor.lease import CancelRequested, Lease, LeaseLost, OutOfTime
 from services.processor.metrics import JOB_SECONDS, JOBS_ENDED, JOBS_RUNNING, LEASES_LOST
 from services.processor.resources import Processor
 from services.processor.runner import LogTail
@@ -117,6 +117,8 @@ async def _run_owned(processor: Processor, job: Row, folder: Path, log: LogTail)
         return "lost"
     except CancelRequested:
         return await _end(processor, job, PointmillError("It was cancelled."), log)
+    except OutOfTime:
+        return await _end(processor, job, TotalTimeLimit("Its attempt was stopped."), log)
     finally:
         del processor.running[job["id"]]
         await _stop(working)
@@ -144,6 +146,14 @@ class LocalFault(PointmillError):
     title = "The worker's machine could not do the work"
     remedy = "It is tried again by itself, on another machine if there is one."
     retryable = True
+
+
+class TotalTimeLimit(PointmillError):
+    """The time that the job had in all, retries and waiting included, is over."""
+
+    code = "total_time_limit"
+    title = "The job was not done in time"
+    remedy = "Retry it when less is going on, or ask the operators for a longer limit of its kind."
 
 
 async def _finish(processor: Processor, job: Row, done: Done, log: LogTail) -> str:

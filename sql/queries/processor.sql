@@ -26,11 +26,12 @@ select source_object, source_name, source_bytes, source_crc32c from clouds
 where id = $1::uuid and workspace_id = $2::uuid and state = 'stored'
 
 -- name: beat
--- Extend the lease, store progress and when it was told, learn of a cancel. No row: the lease is lost.
+-- Extend the lease, store progress and when it was told, learn of a cancel and of the job's time in
+-- all being over. No row: the lease is lost.
 update jobs set lease_until = now() + make_interval(secs => $3::double precision),
     progress = coalesce($4::jsonb || jsonb_build_object('told_at', now()), progress)
 where id = $1::uuid and attempt = $2::integer and state = 'running'
-returning cancel_requested_at is not null as cancel_requested
+returning cancel_requested_at is not null as cancel_requested, coalesce(end_by < now(), false) as out_of_time
 
 -- name: finish_job
 -- The attempt has succeeded.
@@ -53,7 +54,7 @@ select state::text, attempt from jobs where id = $1::uuid
 select reap_lost_jobs($1::integer)
 
 -- name: fail_overdue_jobs
--- End the jobs nobody has started in time.
+-- End the jobs that were not started, or have not ended, in time.
 select fail_overdue_jobs($1::integer)
 
 -- name: forget_old_keys
@@ -73,13 +74,16 @@ where not exists (select 1 from clouds where source_object = key)
 -- name: register_kind
 -- Say that this kind exists; a newer version's word stands.
 insert into kinds (kind, title, description, params_schema, result_schema, pool, needs_source,
-                   attempts, backoff_seconds, run_seconds, start_seconds, version)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                   attempts, backoff_seconds, run_seconds, start_seconds, total_seconds,
+                   retry_codes, no_retry_codes, version)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 on conflict (kind) do update set
     title = excluded.title, description = excluded.description, params_schema = excluded.params_schema,
     result_schema = excluded.result_schema, pool = excluded.pool, needs_source = excluded.needs_source,
     attempts = excluded.attempts, backoff_seconds = excluded.backoff_seconds,
     run_seconds = excluded.run_seconds, start_seconds = excluded.start_seconds,
+    total_seconds = excluded.total_seconds, retry_codes = excluded.retry_codes,
+    no_retry_codes = excluded.no_retry_codes,
     version = excluded.version, updated_at = now()
 where kinds.version <= excluded.version
 

@@ -17,7 +17,7 @@ async def test_kinds_are_told_with_the_schema_of_their_parameters(api: Api) -> N
     assert kinds["next"] is None
     kind = (await api("GET", "/v1/kinds/demo.print")).json
     assert kind["params_schema"]["required"] == ["first"]
-    assert kind["limits"]["attempts"] == 3
+    assert (kind["limits"]["attempts"], kind["limits"]["total_seconds"]) == (3, None)
     assert (await api("GET", "/v1/kinds/no.such")).problem == (404, "kind_not_found", [])
 
 
@@ -27,6 +27,8 @@ async def test_a_job_of_any_kind_is_accepted(api: Api) -> None:
     job = answer.json
     assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
     assert (job["state"], job["attempt"], job["priority"]) == ("queued", 0, 5)
+    assert job["start_by"] > job["available_at"]
+    assert job["end_by"] is None
     assert (job["progress"], job["error"], job["result"], job["cloud"]) == (None,) * 4
     assert (await api("GET", f"/v1/jobs/{job['id']}")).json == job
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import aio_pika
 
+from services.processor.registrar import register_kinds
+from services.processor.task import Limits
 from tests.fixtures.processors import Bench, eventually
 
 
@@ -49,6 +52,35 @@ async def test_a_running_job_is_cancelled_and_its_process_is_gone(bench: Bench) 
         await bench.until(job, "cancelled")
         assert time.monotonic() - start < 2
         await eventually(lambda: _gone(processor.settings.scratch, str(job)))
+
+
+async def test_a_job_past_its_time_in_all_is_killed_by_its_next_heartbeat(
+    bench: Bench,
+) -> None:
+    job = await bench.order("demo.sleep", {"seconds": 60})
+    async with bench.processor() as processor:
+        await bench.until(job, "running")
+        await bench.rows("update jobs set end_by = now() where id = $1 returning id", job)
+        start = time.monotonic()
+        row = await bench.until(job, "failed")
+        assert time.monotonic() - start < 2
+        await eventually(lambda: _gone(processor.settings.scratch, str(job)))
+    assert '"total_time_limit"' in str(row["error"])
+    assert (row["attempt"], row["failures"]) == (1, 1)
+    attempts = await bench.rows("select outcome from attempts where job_id = $1", job)
+    assert attempts == [{"outcome": "failed"}]
+
+
+async def test_a_kinds_limits_stand_in_its_row(bench: Bench) -> None:
+    limits = Limits(total_seconds=90.0, retry_codes=frozenset({"b", "a"}))
+    async with bench.processor() as processor:
+        await eventually(lambda: bench.rows("select 1 from kinds"))  # it has said so once
+        tasks = {"demo.print": replace(processor.tasks["demo.print"], limits=limits)}
+        await register_kinds(replace(processor, tasks=tasks))
+        rows = await bench.rows(
+            "select total_seconds, retry_codes, no_retry_codes from kinds where kind = 'demo.print'"
+        )
+    assert rows == [{"total_seconds": 90.0, "retry_codes": ["a", "b"], "no_retry_codes": []}]
 
 
 async def _gone(scratch: object, name: str) -> bool:

@@ -239,3 +239,41 @@ async def test_another_workspaces_job_can_be_neither_cancelled_nor_retried(moves
         is None
     )
     assert await moves.gateway.fetchrow("select * from retry_job($1, $2, 'x', null)", other, job)
+
+
+async def test_a_job_that_has_not_ended_in_time_fails_wherever_it_is(moves: Moves) -> None:
+    await moves.register("demo.print", total_seconds=100)
+    queued, running = await moves.order(priority=-1), await moves.order()
+    assert (await moves.claim())["id"] == running
+    later = "update jobs set end_by = end_by - interval '101 seconds'"
+    await moves.owner.execute(later)
+    assert await moves.processor.fetchval("select fail_overdue_jobs(10)") == 1
+    assert (await moves.look(running))["state"] == "running"  # its worker has half a minute
+    await moves.owner.execute("update jobs set end_by = end_by - interval '31 seconds'")
+    assert await moves.processor.fetchval("select fail_overdue_jobs(10)") == 1
+    assert not await moves.finish(running, 1)
+    for job in (queued, running):
+        row = await moves.look(job)
+        assert (row["state"], json.loads(row["error"])["code"]) == ("failed", "total_time_limit")
+
+
+async def test_the_last_failure_of_a_job_out_of_time_is_told_with_it(moves: Moves) -> None:
+    await moves.register("demo.print", total_seconds=100)
+    job = await moves.order()
+    await moves.claim()
+    await moves.owner.execute("update jobs set end_by = now() - interval '1 second'")
+    assert await moves.fail(job, 1, code="disk_full") == "failed"
+    error = json.loads((await moves.look(job))["error"])
+    assert error["code"] == "total_time_limit"
+    assert "disk_full" in error["detail"]
+
+
+async def test_a_kind_says_which_lost_workers_are_worth_another_attempt(moves: Moves) -> None:
+    """Its effects outside may not come twice: the reaper must not start it again."""
+    await moves.register("demo.print", no_retry_codes=["worker_lost"], retry_codes=["stubborn"])
+    lost, stubborn = await moves.order(), await moves.order()
+    await moves.claim(lease=-1)
+    await moves.processor.fetchval("select reap_lost_jobs(10)")
+    assert (await moves.look(lost))["state"] == "failed"
+    await moves.claim()
+    assert await moves.fail(stubborn, 1, retryable=False, code="stubborn") == "queued"

@@ -13,6 +13,7 @@ import pytest
 from shared.db import load_statements
 from shared.jobs import (
     ENDS,
+    OVERTIME,
     Beat,
     Cancel,
     Claim,
@@ -31,8 +32,10 @@ from shared.jobs import (
 from tests.fixtures.moves import Moves
 
 KIND = "demo.print"
+TIMES = ("available_at", "start_by", "end_by", "lease_until")
 LEASE = 20.0
 PAUSE = 40.0
+IN_ALL = 200_000.0
 STEPS = 40
 # Seconds between our look at the clock and the database's, on a busy machine.
 SLACK = 0.8
@@ -77,12 +80,15 @@ class Walk:
             case Finish():
                 return await self.moves.finish(self.row, what.attempt)
             case Fail():
-                return await self.moves.fail(self.row, what.attempt, retryable=what.retryable)
+                return await self.moves.fail(
+                    self.row, what.attempt, retryable=what.retryable, code=what.code
+                )
             case Cancel():
                 return await self.moves.cancel(self.row)
         row = await self.moves.processor.fetchrow(*self._statement(what))
         if isinstance(what, Beat):
-            assert row is None or row["cancel_requested"] == self.job.cancel_asked
+            told = (self.job.cancel_asked, self.job.out_of_time(self.now))
+            assert row is None or (row["cancel_requested"], row["out_of_time"]) == told
             return row
         return row and row[0]
 
@@ -113,11 +119,7 @@ class Walk:
         return (moment - self.began).total_seconds() + self.skipped
 
     def _times(self, row: Any) -> dict[str, float]:
-        return {
-            name: self._time(row[name])
-            for name in ("available_at", "start_by", "lease_until")
-            if row[name] is not None
-        }
+        return {name: self._time(row[name]) for name in TIMES if row[name] is not None}
 
     def _compare(self, row: Any, told: dict[str, float], when: str) -> None:
         job = self.job
@@ -141,7 +143,7 @@ class Walk:
             job.error,
         )
         assert is_ == should, when
-        for name in ("available_at", "start_by", "lease_until"):
+        for name in TIMES:
             ours = getattr(job, name)
             assert (ours is None) == (name not in told), f"{name} {when}"
             assert ours is None or abs(ours - told[name]) < SLACK, f"{name} {when}"
@@ -149,13 +151,14 @@ class Walk:
     async def pass_time(self, seconds: float) -> None:
         """Time passes: every time in the row lies that much further back."""
         self.now = await self._clock()
-        limits = (self.job.available_at, self.job.start_by, self.job.lease_until)
+        limits = [getattr(self.job, name) for name in TIMES]
+        limits += [self.job.end_by + OVERTIME]
         while any(at is not None and abs(at - self.now - seconds) < 2 * SLACK for at in limits):
             seconds += 1.0  # not so near to a limit that the two clocks could disagree
         self.skipped += seconds
         await self.moves.owner.execute(
             "update jobs set available_at = available_at - $2::interval, start_by = start_by - $2::interval,"
-            " lease_until = lease_until - $2::interval where id = $1",
+            " end_by = end_by - $2::interval, lease_until = lease_until - $2::interval where id = $1",
             self.row,
             timedelta(seconds=seconds),
         )
@@ -163,9 +166,15 @@ class Walk:
 
 async def start_walk(moves: Moves) -> Walk:
     row = await moves.order(kind=KIND)
-    await moves.owner.execute("update jobs set backoff_seconds = $2 where id = $1", row, PAUSE)
     found = await moves.look(row)
-    job = Job(available_at=0.0, start_by=86_400.0, backoff_seconds=PAUSE)
+    job = Job(
+        available_at=0.0,
+        start_by=86_400.0,
+        end_by=IN_ALL,
+        backoff_seconds=PAUSE,
+        retry_codes=frozenset({"again"}),
+        no_retry_codes=frozenset({"never"}),
+    )
     walk = Walk(moves, row, job, found["created_at"])
     walk._compare(found, walk._times(found), "at first")
     await walk.pass_time(1.0)
@@ -186,15 +195,15 @@ async def stroll(moves: Moves, seed: int) -> set[JobState]:
                 Claim(worker, LEASE),
                 Beat(attempt, LEASE),
                 Finish(attempt),
-                Fail(attempt, "x", retryable=True),
-                Fail(attempt, "x", retryable=False),
+                Fail(attempt, chance.choice(["x", "x", "never", "again"]), retryable=True),
+                Fail(attempt, chance.choice(["x", "never", "again"]), retryable=False),
                 Release(attempt),
                 Reap(),
                 Cancel(),
                 Overdue(),
                 chance.choice([3.0, 50.0, 5000.0, 100_000.0]),
             ],
-            weights=[8, 2, 1, 4, 0.5, 2, 3, 0.7, 2, 5],
+            weights=[8, 2, 0.8, 4, 0.7, 2, 3, 0.6, 3, 6],
         )[0]
         if isinstance(what, float):
             await walk.pass_time(what)
@@ -210,7 +219,13 @@ async def stroll(moves: Moves, seed: int) -> set[JobState]:
     return seen
 
 
+async def register(moves: Moves) -> None:
+    codes = {"retry_codes": ["again"], "no_retry_codes": ["never"]}
+    await moves.register(KIND, backoff_seconds=PAUSE, total_seconds=IN_ALL, **codes)
+
+
 async def stroll_often(moves: Moves, walks: int) -> set[JobState]:
+    await register(moves)
     seen: set[JobState] = set()
     for seed in range(walks):
         seen |= await stroll(moves, seed)
@@ -234,9 +249,16 @@ async def test_the_schema_moves_a_job_exactly_as_the_module_does(moves: Moves) -
         ("claim_job", "attempt = attempt + 1", "attempt = attempt"),
         ("end_attempt", "p_job.cancel_requested_at is not null", "false"),
         ("end_attempt", "p_job.failures + 1 < p_job.max_failures", "true"),
+        ("end_attempt", "p_job.end_by < now()", "false"),
+        ("end_attempt", "any (v_kind.retry_codes)", "any ('{}'::text[])"),
+        ("end_attempt", "any (v_kind.no_retry_codes)", "any ('{}'::text[])"),
         ("end_attempt", "power(2, p_job.failures)", "1"),
         ("end_attempt", "start_by = greatest(", "start_by = least("),
         ("fail_overdue_jobs", "and start_by < now()", ""),
+        ("fail_overdue_jobs", "'queued') and end_by < now()", "'queued')"),
+        ("fail_overdue_jobs", "- interval '30 seconds'", ""),
+        ("fail_overdue_jobs", "state = 'running' and", "false and"),
+        ("create_job", "secs => v_kind.total_seconds", "secs => null"),
         ("cancel_job", "sequence = sequence + 1", "sequence = sequence"),
         ("cancel_job", "v_job.cancel_requested_at is null", "true"),
     ],

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.processor.lease import CancelRequested, Latest, Lease, LeaseLost
+from services.processor.lease import CancelRequested, Latest, Lease, LeaseLost, OutOfTime
 from shared.errors import DatabaseUnavailable
 
 
@@ -25,7 +25,8 @@ class Answers:
         return answer
 
 
-GOING_ON = {"cancel_requested": False}
+GOING_ON = {"cancel_requested": False, "out_of_time": False}
+OVER = {"cancel_requested": False, "out_of_time": True}
 
 
 async def test_no_row_means_that_the_lease_is_lost() -> None:
@@ -47,6 +48,17 @@ async def test_a_cancel_is_learnt_of_by_the_next_beat() -> None:
         await Lease(
             Answers(GOING_ON, {"cancel_requested": True}), uuid4(), 1, every=0.01, lasts=1
         ).keep()
+
+
+async def test_the_end_of_the_time_in_all_is_learnt_of_by_the_next_beat() -> None:
+    with pytest.raises(OutOfTime):
+        await Lease(Answers(GOING_ON, OVER), uuid4(), 1, every=0.01, lasts=1).keep()
+
+
+async def test_a_cancel_goes_before_the_end_of_the_time_in_all() -> None:
+    both = Answers({"cancel_requested": True, "out_of_time": True})
+    with pytest.raises(CancelRequested):
+        await Lease(both, uuid4(), 1, every=0.01, lasts=1).keep()
 
 
 async def test_a_poke_beats_at_once() -> None:

@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from shared.jobs import (
     ENDS,
@@ -29,13 +35,15 @@ from shared.jobs import (
 )
 
 WORKERS = st.sampled_from(["first", "second"])
+CODES = st.sampled_from(["x", "again", "never"])
 LEASE = 15.0
 START_WITHIN = 100.0
+END_WITHIN = 5000.0
 Mover = Callable[[Job, Move, float], Job | Refusal]
 
 
 class Life(RuleBasedStateMachine):
-    """One job, two workers, each of which may be a zombie that still believes in an old attempt.
+    """One job after the other, two workers, each of which may be a zombie that still believes in an old attempt.
 
     The test keeps its own book of who holds the job: the claim that was granted last.
     """
@@ -44,8 +52,18 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.begin()
+
+    def begin(self) -> None:
         self.now = 0.0
-        self.job = Job(available_at=0.0, start_by=START_WITHIN, max_failures=2)
+        self.job = Job(
+            available_at=0.0,
+            start_by=START_WITHIN,
+            end_by=END_WITHIN,
+            max_failures=2,
+            retry_codes=frozenset({"again"}),
+            no_retry_codes=frozenset({"never"}),
+        )
         self.believes: dict[str, int] = {"first": 0, "second": 0}
         self.owner: str | None = None
         self.lease_ends = 0.0
@@ -94,14 +112,15 @@ class Life(RuleBasedStateMachine):
         assert granted == (owned and not self.asked)
         self.results += granted
 
-    @rule(worker=WORKERS, retryable=st.booleans(), chance=st.floats(0, 1))
-    def fail(self, worker: str, retryable: bool, chance: float) -> None:
+    @rule(worker=WORKERS, code=CODES, retryable=st.booleans(), chance=st.floats(0, 1))
+    def fail(self, worker: str, code: str, retryable: bool, chance: float) -> None:
         owned, failures = self.owns(worker), self.job.failures
-        assert self.attempt_move(Fail(self.believes[worker], "x", retryable, chance)) == owned
+        assert self.attempt_move(Fail(self.believes[worker], code, retryable, chance)) == owned
         if owned and not self.asked:
-            spent = failures + 1 == self.job.max_failures
+            final = failures + 1 == self.job.max_failures or self.now > END_WITHIN
+            helps = code == "again" or (retryable and code != "never")
             assert self.job.failures == failures + 1
-            assert (self.job.state is JobState.FAILED) == (spent or not retryable)
+            assert (self.job.state is JobState.FAILED) == (final or not helps)
 
     @rule(worker=WORKERS)
     def release(self, worker: str) -> None:
@@ -124,15 +143,30 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def overdue(self) -> None:
-        late = self.job.state is JobState.QUEUED and self.job.start_by < self.now
+        queued = self.job.state is JobState.QUEUED
+        late = queued and min(self.job.start_by, END_WITHIN) < self.now
+        late |= self.owner is not None and not self.asked and self.now > END_WITHIN + 30
         assert self.attempt_move(Overdue()) == late
 
-    @rule(worker=WORKERS)
-    def a_whole_attempt_fails(self, worker: str) -> None:
+    @rule(worker=WORKERS, code=CODES, retryable=st.booleans())
+    def a_whole_attempt_fails(self, worker: str, code: str, retryable: bool) -> None:
         """What single rules seldom line up to: the budget is used up."""
         self.now += 10.0
         self.claim(worker)
-        self.fail(worker, retryable=True, chance=0.5)
+        self.fail(worker, code, retryable, chance=0.5)
+
+    @rule(worker=WORKERS, over=st.sampled_from([1.0, 31.0]))
+    def an_attempt_outlives_the_time_in_all(self, worker: str, over: float) -> None:
+        self.claim(worker)
+        self.now = max(self.now, END_WITHIN + over)
+        self.overdue()
+        self.fail(worker, "x", retryable=True, chance=0.5)
+
+    @precondition(lambda self: self.job.state in ENDS)
+    @rule()
+    def another_job_begins(self) -> None:
+        """Nothing new would come of the old one."""
+        self.begin()
 
     @rule(seconds=st.sampled_from([0.5, 4.0, 20.0, 200.0, 8000.0]))
     def time_passes(self, seconds: float) -> None:
@@ -237,6 +271,24 @@ def with_retries_that_never_end(job: Job, what: Move, now: float) -> Job | Refus
     return after if isinstance(after, Refusal) else replace(after, max_failures=job.max_failures)
 
 
+def with_retries_after_the_end(job: Job, what: Move, now: float) -> Job | Refusal:
+    if not isinstance(what, Fail | Reap):
+        return move(job, what, now)
+    after = move(replace(job, end_by=None), what, now)
+    return after if isinstance(after, Refusal) else replace(after, end_by=job.end_by)
+
+
+def without_the_word_of_the_kind(job: Job, what: Move, now: float) -> Job | Refusal:
+    return move(job, replace(what, code="x") if isinstance(what, Fail) else what, now)
+
+
+def with_a_reaper_that_never_ends_what_runs_too_long(
+    job: Job, what: Move, now: float
+) -> Job | Refusal:
+    runs = isinstance(what, Overdue) and job.state is JobState.RUNNING
+    return Refusal.IN_TIME if runs else move(job, what, now)
+
+
 def with_claims_before_their_time(job: Job, what: Move, now: float) -> Job | Refusal:
     return move(job, what, now + 1e9 if isinstance(what, Claim) else now)
 
@@ -258,6 +310,9 @@ def with_a_retry_that_may_be_overdue_at_once(job: Job, what: Move, now: float) -
         with_an_attempt_that_is_used_twice,
         with_a_release_that_costs_a_failure,
         with_retries_that_never_end,
+        with_retries_after_the_end,
+        without_the_word_of_the_kind,
+        with_a_reaper_that_never_ends_what_runs_too_long,
         with_claims_before_their_time,
         with_a_retry_that_may_be_overdue_at_once,
     ],
