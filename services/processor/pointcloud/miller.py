@@ -114,6 +114,8 @@ class Miller:
                 codes >>= np.uint64(3 * (evenness.LEVELS - plan.levels))
                 pack.write(records, codes, plan.levels)
                 self._report(len(records))
+                # Or they would still be held while those of the next batch are made.
+                del records, codes
         pieces = _keyed(_ROOT, plan.levels, pack.pieces)
         return Distributed(pieces, ranges, classes, counts, (part.start, sample.taken()))
 

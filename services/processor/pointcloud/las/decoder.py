@@ -81,6 +81,7 @@ def read_batches(
 ) -> Iterator[Records]:
     """The `count` points from number `start`, at most `size` at a time, as records of the source.
 
+    All batches are the same memory: asking for the next one overwrites the one before.
     Raises TaskFailed: `points_missing`, `laz_damaged`, `out_of_memory`.
     """
     dtype = record_dtype(source.point_format, source.extra_bytes)
@@ -88,8 +89,9 @@ def read_batches(
         with _speaking_errors(start, start + count):
             fill = _OPENERS[decoder](file, source, start)
         position, end = start, start + count
+        room = np.empty(min(size, count), dtype)
         while position < end:
-            batch = np.empty(min(size, end - position), dtype)
+            batch = room[: end - position]
             memory = batch.view(np.uint8).data
             with _speaking_errors(position, position + len(batch)):
                 filled = fill(memory)

@@ -18,6 +18,8 @@ from services.processor.pointcloud.failures import writing_failed
 from services.processor.pointcloud.las.records import Records, as_bytes
 from services.processor.pointcloud.octree.morton import Codes, Key
 
+_BLOCK_BYTES = 1 << 20
+
 
 class Piece(NamedTuple):
     """`points` records at byte `offset` of the pack file `pack`."""
@@ -53,9 +55,11 @@ class Pack:
         """Append the records, grouped by their codes, which have `levels` levels."""
         small = codes.astype(np.uint16 if levels <= 5 else np.uint64)
         order = np.argsort(small, kind="stable")
-        grouped = np.take(as_bytes(records), order, axis=0)
         found, counts = np.unique(small[order], return_counts=True)
-        write_whole(self._file, grouped.data)
+        # Grouped a little at a time: a second batch of all of them would be as large as the first.
+        rows, block = as_bytes(records), max(_BLOCK_BYTES // records.dtype.itemsize, 1)
+        for start in range(0, len(order), block):
+            write_whole(self._file, np.take(rows, order[start : start + block], axis=0).data)
         for code, count in zip(found.tolist(), counts.tolist(), strict=True):
             self.pieces.setdefault(code, []).append(Piece(self._name, self._position, count))
             self._position += count * records.dtype.itemsize

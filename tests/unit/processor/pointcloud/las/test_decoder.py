@@ -21,7 +21,7 @@ MillFile = Callable[..., object]
 
 def read_all(source: Source, reading: Reading, parts: int, size: int = 700) -> np.ndarray:
     batches = [
-        batch
+        batch.copy()
         for part in ranges_of(source.point_count, reading.starts, parts=parts)
         for batch in read_batches(source, reading.decoder, part.start, part.count, size)
     ]
