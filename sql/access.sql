@@ -41,6 +41,8 @@ grant update (unique_key) on jobs to gateway;
 grant select, insert, delete on schedules to gateway;
 grant update (name, params, priority, run_at, cron, timezone, overlap, missed, next_at, waiting_since, paused_at,
               version, updated_at) on schedules to gateway;
+grant execute on function filter_jobs(uuid, jsonb), cancel_jobs(uuid, jsonb, integer),
+    retry_jobs(uuid, jsonb, integer, text, text) to gateway;
 
 -- processor
 grant execute on function claim_job(text, text[], double precision, uuid),

@@ -98,6 +98,36 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.cancel_jobs(p_workspace uuid, p_filter jsonb, p_limit integer) RETURNS TABLE(matched bigint, done bigint, asked uuid[], as_of timestamp with time zone)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_id uuid;
+    v_job jobs;
+begin
+    perform enter_workspace(p_workspace);
+    select count(*) into matched from filter_jobs(p_workspace, p_filter) j
+    where j.state in ('waiting', 'queued', 'running') and j.cancel_requested_at is null;
+    done := 0;
+    asked := '{}';
+    as_of := now();
+    for v_id in
+        select j.id from filter_jobs(p_workspace, p_filter) j
+        where j.state in ('waiting', 'queued', 'running') and j.cancel_requested_at is null
+        order by j.created_at, j.id limit p_limit
+    loop
+        select * into v_job from cancel_job(p_workspace, v_id);
+        -- It may have ended by itself meanwhile.
+        continue when v_job.cancel_requested_at is null;
+        done := done + 1;
+        if v_job.state = 'running' then
+            asked := asked || v_id;
+        end if;
+    end loop;
+    return next;
+end
+$$;
+
 CREATE FUNCTION public.claim_job(p_instance text, p_kinds text[], p_lease_seconds double precision, p_token uuid) RETURNS SETOF public.jobs
     LANGUAGE plpgsql
     AS $$
@@ -397,6 +427,25 @@ begin
     end loop;
     return v_count;
 end
+$$;
+
+CREATE FUNCTION public.filter_jobs(p_workspace uuid, p_filter jsonb) RETURNS SETOF public.jobs
+    LANGUAGE sql STABLE
+    AS $$
+    select j.*
+    from jobs j
+    cross join jsonb_to_record(p_filter) as f(
+        state job_state, kind text, cloud uuid, project uuid, created_after timestamptz,
+        created_before timestamptz, error_code text)
+    where j.workspace_id = p_workspace
+      and (f.state is null or j.state = f.state)
+      and (f.kind is null or j.kind = f.kind)
+      and (f.cloud is null or j.cloud_id = f.cloud)
+      and (f.project is null or exists (
+            select from clouds c where c.id = j.cloud_id and c.project_id = f.project))
+      and (f.created_after is null or j.created_at >= f.created_after)
+      and (f.created_before is null or j.created_at < f.created_before)
+      and (f.error_code is null or j.error ->> 'code' = f.error_code)
 $$;
 
 CREATE FUNCTION public.find_api_key(p_id text) RETURNS TABLE(workspace_id uuid, name text, secret_sha256 bytea, operator boolean)
@@ -731,6 +780,34 @@ begin
             p_workspace, v_job.kind, v_job.params, v_job.cloud_id, v_job.priority, p_requested_by,
             p_traceparent, p_id);
     end if;
+end
+$$;
+
+CREATE FUNCTION public.retry_jobs(p_workspace uuid, p_filter jsonb, p_limit integer, p_requested_by text, p_traceparent text) RETURNS TABLE(matched bigint, done bigint, as_of timestamp with time zone)
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_id uuid;
+begin
+    perform enter_workspace(p_workspace);
+    select count(*) into matched from filter_jobs(p_workspace, p_filter) j
+    where j.state in ('failed', 'cancelled')
+      and not exists (select from jobs r where r.workspace_id = p_workspace and r.retry_of = j.id);
+    done := 0;
+    as_of := now();
+    for v_id in
+        select j.id from filter_jobs(p_workspace, p_filter) j
+        where j.state in ('failed', 'cancelled')
+          and not exists (select from jobs r where r.workspace_id = p_workspace and r.retry_of = j.id)
+        order by j.created_at, j.id limit p_limit
+    loop
+        -- Who else is retrying it holds it, and a look after that sees theirs.
+        perform from jobs j where j.id = v_id and j.workspace_id = p_workspace for no key update;
+        continue when exists (select from jobs r where r.workspace_id = p_workspace and r.retry_of = v_id);
+        perform retry_job(p_workspace, v_id, p_requested_by, p_traceparent);
+        done := done + 1;
+    end loop;
+    return next;
 end
 $$;
 
@@ -1176,6 +1253,8 @@ CREATE INDEX jobs_of_a_cloud ON public.jobs USING btree (workspace_id, cloud_id,
 CREATE INDEX jobs_of_a_schedule ON public.jobs USING btree (workspace_id, schedule_id, created_at DESC, id DESC) WHERE (schedule_id IS NOT NULL);
 
 CREATE UNIQUE INDEX jobs_one_of_a_key ON public.jobs USING btree (workspace_id, unique_key) WHERE ((unique_key IS NOT NULL) AND (state = ANY (ARRAY['waiting'::public.job_state, 'queued'::public.job_state, 'running'::public.job_state])));
+
+CREATE INDEX jobs_retried ON public.jobs USING btree (workspace_id, retry_of) WHERE (retry_of IS NOT NULL);
 
 CREATE INDEX jobs_running ON public.jobs USING btree (workspace_id, lease_until) WHERE (state = 'running'::public.job_state);
 

@@ -18,6 +18,7 @@ from services.gateway.routes import (
     events,
     files,
     instances,
+    job_batches,
     jobs,
     kinds,
     products,
@@ -39,12 +40,13 @@ from shared.outbox import Relay
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0009"
+SCHEMA = "0013"
 ROUTES = (
     projects.routes,
     clouds.routes,
     files.routes,
     jobs.routes,
+    job_batches.routes,
     events.routes,
     schedules.routes,
     kinds.routes,

@@ -199,6 +199,15 @@ class Preview(BaseModel):
     times: Annotated[list[datetime], Field(description="As the clock shows them in the zone.")]
 
 
+class JobBatch(Shown):
+    """What became of the jobs that a filter means."""
+
+    matched: Annotated[int, Field(description="Jobs that it could be done to.")]
+    done: Annotated[int, Field(description="Jobs that it was done to now.")]
+    left: Annotated[int, Field(description="Ask again while there are any.")]
+    as_of: Annotated[datetime, Field(description="When it was looked.")]
+
+
 class CloudUpload(BaseModel):
     """A cloud with its file, and the job that mills it."""
 

@@ -132,6 +132,14 @@ select * from cancel_job($1, $2)
 -- A new job in the place of one that failed or was cancelled. No row: unknown, or not so.
 select * from retry_job($1, $2, $3, $4)
 
+-- name: cancel_jobs
+-- Cancel a batch of the jobs that a filter means.
+select * from cancel_jobs($1, $2, $3)
+
+-- name: retry_jobs
+-- New jobs in the place of a batch of those that a filter means.
+select * from retry_jobs($1, $2, $3, $4, $5)
+
 -- name: read_job_events
 -- What has happened to a job after the event of this sequence.
 select sequence, type, message, created_at from read_job_events($1, $2, $3)

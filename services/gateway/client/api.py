@@ -150,6 +150,10 @@ class Pointmill:
         """Order a failed or cancelled job once more, as a new job; asked only once."""
         return await self.ask("POST", f"/v1/jobs/{quote(job_id, safe='')}/retry", attempts=1)
 
+    async def change_jobs(self, what: str, wanted: Mapping[str, str]) -> Document:
+        """Cancel or retry (`what`) a batch of the jobs that are meant; `left` says how many are left."""
+        return await self.ask("POST", f"/v1/jobs/{what}", json=dict(wanted))
+
     async def cloud(self, cloud_id: str) -> Document:
         """A cloud as it is now."""
         return await self.ask("GET", f"/v1/clouds/{quote(cloud_id, safe='')}")

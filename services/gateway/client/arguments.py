@@ -8,6 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 STATES = ("waiting", "queued", "running", "succeeded", "failed", "cancelled")
+FILTERS = (
+    "state", "kind", "cloud", "project", "created_after", "created_before", "error_code",
+)  # fmt: skip
 EPILOG = """\
 The server and the key come from POINTMILL_URL and POINTMILL_API_KEY; `check` needs neither.
 Exit status: 0 done; 1 refused, failed or not reachable; 2 wrong usage; 130 interrupted."""
@@ -34,6 +37,10 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         wanted = [options.schedule, options.at, options.cron]
         if wanted.count(None) != len(wanted) - 1 or (options.schedule and options.timezone):
             parser.error("preview a SCHEDULE, or what --cron or --at says")
+    if options.command in {"cancel", "retry"} and (options.id is None) is not bool(named(options)):
+        parser.error("name a job by its ID, or many by options such as --kind and --state")
+    if options.command == "retry" and options.wait and options.id is None:
+        parser.error("--wait is for a single job")
     if getattr(options, "params", None):
         names = [name for name, _ in options.params]
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -101,10 +108,16 @@ def _add_jobs(command: Any) -> None:
     job = command("job", "Show a job.")
     job.add_argument("id", metavar="ID", help="the job's id")
     _add_wait(job)
-    cancel = command("cancel", "Cancel a job that has not ended.")
-    cancel.add_argument("id", metavar="ID", help="the job's id")
-    retry = command("retry", "Do a failed or cancelled job again, as a new job.")
-    retry.add_argument("id", metavar="ID", help="the job's id")
+    cancel = command("cancel", "Cancel a job that has not ended, or all that the options mean.")
+    cancel.add_argument("id", metavar="ID", nargs="?", help="the job's id")
+    _add_filter(cancel, STATES[:3])
+    retry = command(
+        "retry",
+        "Do a failed or cancelled job again, as a new job, or all that the options mean and that "
+        "were not retried yet.",
+    )
+    retry.add_argument("id", metavar="ID", nargs="?", help="the job's id")
+    _add_filter(retry, STATES[4:])
     _add_wait(retry)
     run = command("run", "Order a job of any kind.")
     run.add_argument("kind", metavar="KIND", help="see `pointmill kinds`")
@@ -206,6 +219,18 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_filter(parser: argparse.ArgumentParser, states: Sequence[str]) -> None:
+    parser.add_argument("--state", choices=states, help="all in this state")
+    parser.add_argument("--kind", help="all of this kind")
+    parser.add_argument("--cloud", metavar="ID", help="all of this cloud")
+    parser.add_argument("--project", metavar="ID", help="all on the clouds of this project")
+    for name, text in (("after", "then or later"), ("before", "earlier")):
+        parser.add_argument(
+            f"--created-{name}", metavar="TIME", type=parse_time, help=f"all that were made {text}"
+        )
+    parser.add_argument("--error", metavar="CODE", dest="error_code", help="all that failed so")
+
+
 def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="wait for its end; status 1 if it fails"
@@ -216,6 +241,12 @@ def _add_limit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=parse_limit, default=20, metavar="N", help="at most so many (20)"
     )
+
+
+def named(options: argparse.Namespace) -> dict[str, str]:
+    """What many jobs have in common, as the API takes it."""
+    given = {name: getattr(options, name) for name in FILTERS}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def parse_limit(text: str) -> int:

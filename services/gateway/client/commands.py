@@ -3,6 +3,7 @@
 from rich.text import Text
 
 from services.gateway.client.api import ENDED, Document, Pointmill
+from services.gateway.client.batches import change_jobs
 from services.gateway.client.calls import Call, wait_for_end
 from services.gateway.client.display import (
     show_clouds,
@@ -73,7 +74,9 @@ async def job(call: Call) -> int:
 
 
 async def retry(call: Call) -> int:
-    """`pointmill retry ID`: order it once more."""
+    """`pointmill retry`: order it, or all that are meant, once more."""
+    if call.options.id is None:
+        return await change_jobs(call, "retry", "Ordered again")
     async with call.server() as api:
         return await _show_or_wait(call, api, await api.retry_job(call.options.id))
 
@@ -93,7 +96,9 @@ async def run(call: Call) -> int:
 
 
 async def cancel(call: Call) -> int:
-    """`pointmill cancel ID`: ask for its end."""
+    """`pointmill cancel`: ask for its end, or that of all that are meant."""
+    if call.options.id is None:
+        return await change_jobs(call, "cancel", "Cancelled")
     async with call.server() as api:
         asked = await api.cancel_job(call.options.id)
     if call.options.json:

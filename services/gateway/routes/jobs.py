@@ -172,15 +172,19 @@ async def cancel_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
         raise Problem(JOB_ENDED, f"The job has {job.state} already.")
     gateway.wake_relay()
     if job.state is JobState.RUNNING:
-        message = wrap(
-            CancelAskedV1(job_id=job_id),
-            service="gateway",
-            subject=str(job_id),
-            workspace=caller.workspace,
-        )
-        # Only to be quicker: the worker learns of it by its next heartbeat anyway.
-        await gateway.bus.publisher.hint(Outgoing(topology.CONTROL, "", message, mandatory=False))
+        await hint_cancel(gateway, caller, job_id)
     return job
+
+
+async def hint_cancel(gateway: Gateway, caller: Caller, job_id: UUID) -> None:
+    """Tell the worker to look, only to be quicker: it learns of it by its next heartbeat anyway."""
+    message = wrap(
+        CancelAskedV1(job_id=job_id),
+        service="gateway",
+        subject=str(job_id),
+        workspace=caller.workspace,
+    )
+    await gateway.bus.publisher.hint(Outgoing(topology.CONTROL, "", message, mandatory=False))
 
 
 @routes.post("/v1/jobs/{job_id}/retry", status=202, problems=(JOB_NOT_FOUND, JOB_NOT_RETRYABLE))

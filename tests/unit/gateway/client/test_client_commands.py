@@ -3,7 +3,9 @@ import json
 import pytest
 from aiohttp import web
 
-from tests.unit.gateway.client.standin import Run, Server, cut, new_job, problem
+from tests.unit.gateway.client.standin import Run, Script, Server, cut, new_job, problem
+
+AS_OF = "2026-11-24T04:00:00Z"
 
 
 async def test_parameters_are_json_where_they_read_as_json(run: Run) -> None:
@@ -26,6 +28,9 @@ async def test_parameters_are_json_where_they_read_as_json(run: Run) -> None:
         ("run", "demo.print", "a=1", "a=2"),
         ("jobs", "--state", "tired"),
         ("jobs", "--limit", "0"),
+        ("cancel",),
+        ("cancel", "0", "--kind", "demo.print"),
+        ("retry", "--kind", "demo.print", "--wait"),
         ("schedules", "mend", "x"),
         ("schedules", "add", "x", "demo.print"),
         ("schedules", "add", "x", "demo.print", "--at", "tomorrow"),
@@ -87,6 +92,26 @@ async def test_an_order_whose_answer_was_lost_is_repeated_under_the_same_key(
     keys = {one.headers["Idempotency-Key"] for one in server.requests("POST", "/v1/jobs")}
     assert len(server.requests("POST", "/v1/jobs")) == 3
     assert len(keys) == 1
+
+
+async def test_many_jobs_are_asked_for_batch_by_batch_up_to_the_time_of_the_first(
+    run: Run, server: Server
+) -> None:
+    wanted = []
+
+    def batch(done: int, left: int) -> Script:
+        async def answer(request: web.Request) -> web.Response:
+            wanted.append(await request.json())
+            told = {"matched": done + left, "done": done, "left": left, "as_of": AS_OF}
+            return web.json_response(told, status=202)
+
+        return answer
+
+    server.scripts["POST /v1/jobs/retry"] = [batch(500, 2), batch(2, 0)]
+    ran = await run("retry", "--error", "worker_lost")
+    assert (ran.status, ran.out) == (0, "Ordered again: 502 jobs.\n")
+    first = {"error_code": "worker_lost"}
+    assert wanted == [first, {**first, "created_before": AS_OF}]
 
 
 async def test_jobs_are_listed_as_a_table_and_as_json(run: Run, server: Server) -> None:
