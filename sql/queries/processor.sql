@@ -129,7 +129,7 @@ select s.id, s.workspace_id, s.cron, s.timezone, s.next_at, now() as now from sc
 where s.next_at <= now() and s.id <> all ($1::uuid[])
   and (s.waiting_since is null or not exists (
         select from jobs j where j.id = s.last_job_id and j.state in ('waiting', 'queued', 'running')))
-order by s.next_at, s.id limit 1 for update of s skip locked
+order by s.next_at limit 1 for update of s skip locked
 
 -- name: run_schedule
 -- The planned time has come: order the job, or do what the schedule says of this case.
