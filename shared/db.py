@@ -37,6 +37,9 @@ UNAVAILABLE = (
     # A server that shuts down says so unasked; a statement sent between that and the end of the
     # connection meets asyncpg in the middle of another state (0.32).
     asyncpg.InternalClientError,
+    # A migration has changed a table under a statement that is known already. Once per connection and
+    # only inside a transaction: asyncpg repeats the others by itself.
+    asyncpg.InvalidCachedStatementError,
 )
 
 
