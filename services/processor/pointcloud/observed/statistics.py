@@ -21,20 +21,24 @@ _BINS = 1 << 16
 _FINE = 30
 """Values are summed as fractions of their range with this many bits."""
 
-_COUNTED = {
-    "intensity": 1 << 16,
-    "returns": 1 << 8,
-    "flags": 1 << 8,
-    "classification": 1 << 8,
-    "user_data": 1 << 8,
-    "scan_angle": 1 << 16,
-    "point_source_id": 1 << 16,
-    "red": 1 << 16,
-    "green": 1 << 16,
-    "blue": 1 << 16,
-    "nir": 1 << 16,
-}
-_ALWAYS = frozenset({"returns", "classification"})
+_BLOCK = 1 << 14
+"""Values whose intermediate results fit into a processor's cache."""
+
+_COUNTED = (
+    ("intensity",),
+    ("returns", "flags"),
+    ("classification", "user_data"),
+    ("scan_angle",),
+    ("point_source_id",),
+    ("red",),
+    ("green",),
+    ("blue",),
+    ("nir",),
+)
+"""Sixteen bits of a record each: one dimension, or two single bytes counted at the cost of one."""
+
+_COLOURS = ("red", "green", "blue", "nir")
+_ALWAYS = ("returns", "classification")
 _BINNED = ("X", "Y", "Z", "gps_time")
 
 
@@ -59,14 +63,13 @@ class Tally:
 
     def add(self, records: Records) -> None:
         """Count these records."""
-        names = records.dtype.names or ()
-        for name, size in _COUNTED.items():
-            if name in names and (self.whole or name in _ALWAYS):
-                values = records[name]
-                plain = values.view(np.uint16) if values.dtype == np.int16 else values
-                self._count(name, np.bincount(plain, minlength=size))
         if not self.whole:
+            for name in _ALWAYS:
+                self._count(name, np.bincount(records[name], minlength=256))
             return
+        for names in _COUNTED:
+            if names[0] in (records.dtype.names or ()):
+                self._count_together(names, _sixteen_bits(records, names[0]))
         for name in _BINNED:
             self._bin(name, records[name])
         for dimension in self.ranges.extra:
@@ -78,6 +81,20 @@ class Tally:
             self._count(name, counts)
         for name, counts in other.binned.items():
             self._sum_up(name, counts, other.sums[name])
+
+    def _count_together(self, names: tuple[str, ...], values: NDArray[np.uint16]) -> None:
+        if names[0] in _COLOURS:
+            # Most have eight bits, moved up: their counters lie side by side, not 2 KiB apart, where
+            # a processor's cache has room for few, if the lower byte is taken for the upper one.
+            swapped = np.bincount(values.view(">u2"), minlength=1 << 16)
+            self._count(names[0], swapped.reshape(256, 256).T.reshape(-1))
+            return
+        counts = np.bincount(values, minlength=1 << 16)
+        if len(names) == 1:
+            self._count(names[0], counts)
+            return
+        for axis, name in enumerate(names):
+            self._count(name, counts.reshape(256, 256).sum(axis=axis))
 
     def _count(self, name: str, counts: Counts) -> None:
         known = self.counted.get(name)
@@ -94,16 +111,39 @@ class Tally:
         low, high = self.ranges.by_name[name]
         if not math.isfinite(high - low):
             return
-        place = values.astype(np.float64)
-        # Values that are no numbers stay none, and are left out below.
-        with np.errstate(invalid="ignore"):
-            place -= low
-            if high > low:
-                # Dividing first keeps the tiniest ranges from overflowing.
-                place /= high - low
-                place *= (1 << _FINE) - 1
-        if values.dtype.kind == "f":
-            place = place[np.isfinite(place)]
-        fine = place.astype(np.int64)
-        bins = np.bincount(fine >> (_FINE - 16), minlength=_BINS)
-        self._sum_up(name, bins, int(fine.sum()))
+        bins = np.empty(len(values), np.int64)
+        filled = total = 0
+        for start in range(0, len(values), _BLOCK):
+            place = values[start : start + _BLOCK].astype(np.float64)
+            # Values that are no numbers stay none, and are left out below.
+            with np.errstate(invalid="ignore"):
+                place -= low
+                if high > low:
+                    # Dividing first keeps the tiniest ranges from overflowing.
+                    place /= high - low
+                    place *= (1 << _FINE) - 1
+            if self.ranges.unusable.get(name):
+                place = place[np.isfinite(place)]
+            fine = bins[filled : filled + len(place)]
+            fine[...] = place
+            total += int(fine.sum())
+            fine >>= _FINE - 16
+            filled += len(place)
+        self._sum_up(name, np.bincount(bins[:filled], minlength=_BINS), total)
+
+
+def _sixteen_bits(records: Records, first: str) -> NDArray[np.uint16]:
+    """The field `first` of each record; above a single byte, the one behind it."""
+    fields = records.dtype.fields
+    if fields is None:
+        raise TypeError("records are structured")
+    alone = np.dtype(
+        {
+            "names": [first],
+            "formats": ["<u2"],
+            "offsets": [fields[first][1]],
+            "itemsize": records.itemsize,
+        }
+    )
+    found: NDArray[np.uint16] = records.view(alone)[first]
+    return found
