@@ -68,6 +68,10 @@ QUEUES = {
 }
 
 
+# Kept by the processor's registrar, in the table `dead_letters`.
+DEAD_QUEUES = tuple(name for name, queue in QUEUES.items() if not queue.dead_letters)
+
+
 @dataclass(frozen=True)
 class Access:
     """A service's user: the names it may configure, write and read, as regular expressions."""
@@ -87,7 +91,7 @@ USERS = {
     "processor": Access(
         r"^processor\.control\..*$",
         r"^(pointmill\.(work|events|progress)|processor\.control\..*)$",
-        r"^(processor\..*|pointmill\.(control|unrouted))$",
+        r"^(processor\..*|notifier\.dead|pointmill\.(control|unrouted))$",
     ),
     "notifier": Access(NOTHING, r"^pointmill\.events$", r"^notifier\..*$"),
 }

@@ -44,7 +44,15 @@ grant update (name, params, priority, run_at, cron, timezone, overlap, missed, n
 grant execute on function filter_jobs(uuid, jsonb), cancel_jobs(uuid, jsonb, integer),
     retry_jobs(uuid, jsonb, integer, text, text) to gateway;
 
+grant select, update (state, mended, outcome) on dead_letters to gateway, processor, notifier;
+grant insert on dead_letter_acts to gateway, processor, notifier;
+grant select on dead_letter_acts to gateway;
+grant execute on function move_dead_letter(uuid, text, text, text, bytea) to gateway, processor, notifier;
+
 -- processor
+grant execute on function keep_dead_letter(bytea, text, text, text, text, text, text, text, text, jsonb, bytea,
+    bigint, boolean) to processor;
+grant insert, delete, update (seen, last_seen_at, reason, detail, headers) on dead_letters to processor;
 grant execute on function claim_job(text, text[], double precision, uuid),
     finish_job(uuid, integer, jsonb, jsonb, text), end_attempt(jobs, text, jsonb, boolean, text),
     out_of_time(jobs, text),

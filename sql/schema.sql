@@ -3,6 +3,13 @@ CREATE TYPE public.cloud_state AS ENUM (
     'stored'
 );
 
+CREATE TYPE public.dead_letter_state AS ENUM (
+    'open',
+    'replay_asked',
+    'replayed',
+    'discarded'
+);
+
 CREATE TYPE public.delivery_state AS ENUM (
     'pending',
     'sent',
@@ -539,6 +546,86 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.keep_dead_letter(p_fingerprint bytea, p_owner text, p_queue text, p_exchange text, p_routing_key text, p_sender text, p_reason text, p_detail text, p_message_id text, p_headers jsonb, p_body bytea, p_body_bytes bigint, p_redelivered boolean) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_letter dead_letters;
+begin
+    insert into dead_letters (fingerprint, owner, queue, exchange, routing_key, sender, reason, detail, message_id,
+                              headers, body, body_bytes)
+    values (p_fingerprint, p_owner, p_queue, p_exchange, p_routing_key, p_sender, p_reason, p_detail, p_message_id,
+            p_headers, p_body, p_body_bytes)
+    on conflict (fingerprint) do nothing;
+    if found then
+        return true;
+    end if;
+    if p_redelivered then
+        return false;
+    end if;
+    select * into v_letter from dead_letters where fingerprint = p_fingerprint for update;
+    if v_letter.state in ('replayed', 'discarded') then
+        insert into dead_letter_acts (letter_id, act, by, note)
+        values (v_letter.id, 'died_again', 'service:processor', p_reason);
+    end if;
+    update dead_letters
+    set seen = seen + 1, last_seen_at = now(), reason = p_reason, detail = p_detail, headers = p_headers,
+        state = case when state = 'replay_asked' then state else 'open' end
+    where id = v_letter.id;
+    return false;
+end
+$$;
+
+CREATE TABLE public.dead_letters (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    fingerprint bytea NOT NULL,
+    owner text NOT NULL,
+    queue text NOT NULL,
+    exchange text NOT NULL,
+    routing_key text NOT NULL,
+    sender text,
+    reason text NOT NULL,
+    detail text NOT NULL,
+    message_id text,
+    headers jsonb NOT NULL,
+    body bytea NOT NULL,
+    body_bytes bigint NOT NULL,
+    mended bytea,
+    state public.dead_letter_state DEFAULT 'open'::public.dead_letter_state NOT NULL,
+    outcome text,
+    seen integer DEFAULT 1 NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT dead_letters_body_check CHECK ((length(body) <= 65536)),
+    CONSTRAINT dead_letters_check CHECK ((body_bytes >= length(body))),
+    CONSTRAINT dead_letters_fingerprint_check CHECK ((length(fingerprint) = 32)),
+    CONSTRAINT dead_letters_headers_check CHECK ((jsonb_typeof(headers) = 'object'::text)),
+    CONSTRAINT dead_letters_mended_check CHECK (((length(mended) >= 1) AND (length(mended) <= 65536))),
+    CONSTRAINT dead_letters_owner_check CHECK ((owner = ANY (ARRAY['processor'::text, 'notifier'::text])))
+);
+
+CREATE FUNCTION public.move_dead_letter(p_id uuid, p_act text, p_by text, p_note text, p_body bytea DEFAULT NULL::bytea) RETURNS SETOF public.dead_letters
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_letter dead_letters;
+begin
+    select * into v_letter from dead_letters where id = p_id for update;
+    if not found or v_letter.state <> (case when p_act in ('replayed', 'refused') then 'replay_asked' else 'open' end)::dead_letter_state
+    then
+        return;
+    end if;
+    update dead_letters
+    set state = (case when p_act in ('replay_asked', 'replayed', 'discarded') then p_act else 'open' end)::dead_letter_state,
+        mended = coalesce(p_body, mended),
+        outcome = case when p_act in ('replayed', 'refused') then p_note else outcome end
+    where id = p_id
+    returning * into v_letter;
+    insert into dead_letter_acts (letter_id, act, by, note, body) values (p_id, p_act, p_by, p_note, p_body);
+    return next v_letter;
+end
+$$;
+
 CREATE FUNCTION public.out_of_time(p_job public.jobs, p_code text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE sql STABLE
     AS $$
@@ -933,6 +1020,26 @@ CREATE TABLE public.attempts (
     CONSTRAINT attempts_outcome_check CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'failed'::text, 'retried'::text, 'cancelled'::text, 'lost'::text, 'released'::text])))
 );
 
+CREATE TABLE public.dead_letter_acts (
+    id bigint NOT NULL,
+    letter_id uuid NOT NULL,
+    act text NOT NULL,
+    by text NOT NULL,
+    note text NOT NULL,
+    body bytea,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT dead_letter_acts_act_check CHECK ((act = ANY (ARRAY['mended'::text, 'replay_asked'::text, 'replayed'::text, 'refused'::text, 'discarded'::text, 'died_again'::text])))
+);
+
+ALTER TABLE public.dead_letter_acts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.dead_letter_acts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.deliveries (
     id uuid DEFAULT public.uuid7() NOT NULL,
     workspace_id uuid NOT NULL,
@@ -1153,6 +1260,15 @@ ALTER TABLE ONLY public.clouds
 ALTER TABLE ONLY public.clouds
     ADD CONSTRAINT clouds_workspace_id_id_key UNIQUE (workspace_id, id);
 
+ALTER TABLE ONLY public.dead_letter_acts
+    ADD CONSTRAINT dead_letter_acts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.dead_letters
+    ADD CONSTRAINT dead_letters_fingerprint_key UNIQUE (fingerprint);
+
+ALTER TABLE ONLY public.dead_letters
+    ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.deliveries
     ADD CONSTRAINT deliveries_event_id_channel_recipient_key UNIQUE (event_id, channel, recipient);
 
@@ -1238,6 +1354,12 @@ CREATE INDEX clouds_in_order ON public.clouds USING btree (workspace_id, created
 
 CREATE INDEX clouds_of_a_project ON public.clouds USING btree (workspace_id, project_id) WHERE (project_id IS NOT NULL);
 
+CREATE INDEX dead_letter_acts_of_one ON public.dead_letter_acts USING btree (letter_id, id);
+
+CREATE INDEX dead_letters_in_order ON public.dead_letters USING btree (first_seen_at DESC, id DESC);
+
+CREATE INDEX dead_letters_to_replay ON public.dead_letters USING btree (owner, last_seen_at) WHERE (state = 'replay_asked'::public.dead_letter_state);
+
 CREATE INDEX deliveries_in_order ON public.deliveries USING btree (workspace_id, created_at DESC, id DESC);
 
 CREATE INDEX deliveries_to_send ON public.deliveries USING btree (endpoint, next_at) WHERE (state = 'pending'::public.delivery_state);
@@ -1290,6 +1412,9 @@ ALTER TABLE ONLY public.clouds
 ALTER TABLE ONLY public.clouds
     ADD CONSTRAINT clouds_workspace_id_project_id_fkey FOREIGN KEY (workspace_id, project_id) REFERENCES public.projects(workspace_id, id) ON DELETE SET NULL (project_id);
 
+ALTER TABLE ONLY public.dead_letter_acts
+    ADD CONSTRAINT dead_letter_acts_letter_id_fkey FOREIGN KEY (letter_id) REFERENCES public.dead_letters(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.deliveries
     ADD CONSTRAINT deliveries_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
 
@@ -1340,6 +1465,8 @@ ALTER TABLE public.attempts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.clouds ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.dead_letters ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.deliveries ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY gateway_sees_one_workspace ON public.attempts FOR SELECT TO gateway USING ((workspace_id = public.current_workspace()));
@@ -1388,11 +1515,17 @@ CREATE POLICY notifier_sees_all ON public.webhooks TO notifier USING (true);
 
 CREATE POLICY notifier_sees_all ON public.workspaces FOR SELECT TO notifier USING (true);
 
+CREATE POLICY notifier_sees_its_own ON public.dead_letters TO notifier USING ((owner = 'notifier'::text));
+
+CREATE POLICY operators_see_all ON public.dead_letters TO gateway USING (true);
+
 ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY processor_sees_all ON public.attempts TO processor USING (true);
 
 CREATE POLICY processor_sees_all ON public.clouds FOR SELECT TO processor USING (true);
+
+CREATE POLICY processor_sees_all ON public.dead_letters TO processor USING (true);
 
 CREATE POLICY processor_sees_all ON public.idempotency_keys TO processor USING (true);
 

@@ -15,6 +15,7 @@ from services.gateway.metrics import open_metrics
 from services.gateway.resources import GATEWAY, Gateway, Keys
 from services.gateway.routes import (
     clouds,
+    dead_letters,
     events,
     files,
     instances,
@@ -40,7 +41,7 @@ from shared.outbox import Relay
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0013"
+SCHEMA = "0014"
 ROUTES = (
     projects.routes,
     clouds.routes,
@@ -53,6 +54,7 @@ ROUTES = (
     products.routes,
     webhooks.routes,
     instances.routes,
+    dead_letters.routes,
 )
 
 logger = structlog.get_logger("gateway")

@@ -280,6 +280,26 @@ TIME_PASSED = Kind(
     "Give a later time; it is the database's clock that counts.",
 )
 
+# Dead letters.
+DEAD_LETTER_NOT_FOUND = Kind(
+    "dead_letter_not_found",
+    404,
+    "There is no such dead letter",
+    "List the dead letters with GET /v1/dead-letters.",
+)
+DEAD_LETTER_SETTLED = Kind(
+    "dead_letter_settled",
+    409,
+    "The dead letter is not open",
+    "Read it again: somebody has replayed or discarded it, or has just asked for that.",
+)
+DEAD_LETTER_UNREADABLE = Kind(
+    "dead_letter_unreadable",
+    422,
+    "No service could read the mended message",
+    "Mend what `errors` names; /asyncapi.json describes every message.",
+)
+
 # Webhooks.
 WEBHOOK_NOT_FOUND = Kind(
     "webhook_not_found", 404, "There is no such webhook", "List the webhooks with GET /v1/webhooks."

@@ -6,7 +6,7 @@ from functools import partial
 
 from services.notifier.channels.egress import open_session
 from services.notifier.metrics import open_metrics
-from services.notifier.notices import hear, reconcile
+from services.notifier.notices import hear, hear_again, reconcile
 from services.notifier.resources import Notifier
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
@@ -16,6 +16,7 @@ from shared.db import open_database
 from shared.failpoints import Failpoints
 from shared.health import Health, serve_health
 from shared.process import Supervisor, instance_name, service_version
+from shared.replays import replay
 
 PREFETCH = 50
 
@@ -51,6 +52,7 @@ def _start(supervisor: Supervisor, notifier: Notifier) -> None:
     )
     supervisor.start("sender", Sender(notifier).run())
     supervisor.start("reconciler", reconcile(notifier))
+    supervisor.start("replays", replay(notifier.database, partial(hear_again, notifier)))
 
 
 @asynccontextmanager

@@ -44,13 +44,27 @@ async def hear(notifier: Notifier, delivery: Delivery) -> None:
         DatabaseUnavailable: nothing is planned yet.
     """
     await notifier.failpoints.reach("notifier.event.received")
+    await _plan(notifier, _event_of(delivery), "message")
+    await notifier.failpoints.reach("notifier.event.planned")
+
+
+async def hear_again(notifier: Notifier, delivery: Delivery) -> str:
+    """Handle a dead message once more, because operators ask; says what came of it.
+
+    Raises:
+        Unreadable: the message is none this version knows.
+        DatabaseUnavailable: nothing is planned yet.
+    """
+    planned = await _plan(notifier, _event_of(delivery), "replay")
+    return "planned" if planned else "nothing to do: told already, or no such event"
+
+
+def _event_of(delivery: Delivery) -> UUID:
     delivery.read()
     try:
-        event_id = UUID(delivery.envelope.id)
+        return UUID(delivery.envelope.id)
     except ValueError as error:
         raise Unreadable("invalid_id", "The id of a job's event is a UUID.") from error
-    await _plan(notifier, event_id, "message")
-    await notifier.failpoints.reach("notifier.event.planned")
 
 
 async def reconcile(notifier: Notifier) -> None:
@@ -81,11 +95,14 @@ async def plan_untold(notifier: Notifier, horizon: float) -> None:
             return
 
 
-async def _plan(notifier: Notifier, event_id: UUID, source: str) -> None:
-    if await notifier.database.value("plan_deliveries", event_id):
+async def _plan(notifier: Notifier, event_id: UUID, source: str) -> bool:
+    """Plan an event's deliveries; False when they were planned before or there is no such event."""
+    planned = bool(await notifier.database.value("plan_deliveries", event_id))
+    if planned:
         notifier.metrics.planned.labels(source).inc()
         logger.info("notices_planned", event_id=str(event_id), source=source)
         notifier.due.set()
+    return planned
 
 
 async def deliver(notifier: Notifier, notice: Notice) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import structlog
 
-from services.processor import catalogue, intake, reaper, registrar, sandbox, scheduler, worker
+from services.processor import (
+    catalogue,
+    dead_letters,
+    intake,
+    reaper,
+    registrar,
+    sandbox,
+    scheduler,
+    worker,
+)
 from services.processor.forks import Forks
 from services.processor.metrics import OUTBOX_RELAYED, SANDBOX_LEVEL
 from services.processor.resources import Processor
@@ -21,7 +30,8 @@ from shared.health import Health, serve_health
 from shared.objects import open_store
 from shared.outbox import Relay
 from shared.process import Supervisor, instance_name, service_version
-from shared.topology import CONTROL, EVENTS, INTAKE, POOLS, PROGRESS, WORK
+from shared.replays import replay
+from shared.topology import CONTROL, DEAD_QUEUES, EVENTS, INTAKE, POOLS, PROGRESS, WORK
 
 logger = structlog.get_logger()
 
@@ -131,6 +141,10 @@ def start(processor: Processor, scratch: Path) -> list["asyncio.Task[None]"]:
     begin("scheduler", scheduler.schedule(processor))
     begin("collector", reaper.collect(processor))
     begin("intake", processor.bus.consumer.consume(INTAKE, partial(intake.take_request, processor)))
+    for queue in DEAD_QUEUES:
+        keep = partial(dead_letters.keep, processor)
+        begin(f"dead letters {queue}", processor.bus.consumer.keep(queue, keep))
+    begin("replays", replay(processor.database, partial(dead_letters.replay_request, processor)))
     begin(
         "control",
         processor.bus.consumer.listen(

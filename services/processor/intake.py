@@ -46,7 +46,16 @@ def job_id_of(user_id: str, request_id: str) -> UUID:
 
 
 async def take_request(processor: Processor, delivery: Delivery) -> None:
-    """Handle one message of `pointmill.requests`: the job and the answer in one transaction.
+    """Handle one message of `pointmill.requests`.
+
+    Raises:
+        Unreadable: the sender is unknown to the broker, so there is nobody to answer.
+    """
+    await answer_request(processor, delivery)
+
+
+async def answer_request(processor: Processor, delivery: Delivery) -> Message:
+    """Make the job and the answer in one transaction; what the sender will hear.
 
     Raises:
         Unreadable: the sender is unknown to the broker, so there is nobody to answer.
@@ -70,6 +79,7 @@ async def take_request(processor: Processor, delivery: Delivery) -> None:
             logger.info("request_rejected", sender=delivery.user_id, code=rejection.code)
         await _answer(transaction, sender, delivery, answer)
     processor.relay.wake()
+    return answer
 
 
 async def _find_sender(transaction: Transaction, user_id: str) -> Sender | None:

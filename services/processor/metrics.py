@@ -19,6 +19,7 @@ OBJECTS_COLLECTED = Counter(
 )
 OUTBOX_RELAYED = Counter("pointmill_outbox_relayed_total", "Messages confirmed by the broker")
 REQUESTS = Counter("pointmill_requests_total", "Job requests of other services", ["answer"])
+DEAD_LETTERS = Counter("pointmill_dead_letters_total", "Messages that died, by reason", ["reason"])
 SCHEDULES_RUN = Counter(
     "pointmill_schedules_run_total", "Planned times of schedules that came, by outcome", ["outcome"]
 )

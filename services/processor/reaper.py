@@ -49,6 +49,7 @@ async def collect(processor: Processor) -> None:
             await collect_once(processor)
             await processor.database.value("forget_old_keys")
             await processor.database.value("forget_old_messages")
+            await processor.database.value("forget_dead_letters")
         except (DatabaseUnavailable, StorageUnavailable) as error:
             logger.warning("collector_waits", code=error.code, detail=error.detail)
         await asyncio.sleep(COLLECT_SECONDS)

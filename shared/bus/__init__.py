@@ -10,11 +10,12 @@ from urllib.parse import unquote, urlsplit
 
 from shared.bus.consuming import Consumer, Delivery, Handler
 from shared.bus.doorbells import Doorbells
+from shared.bus.letters import Letter
 from shared.bus.link import Link
 from shared.bus.publishing import MessageRefused, Outgoing, Publisher
 from shared.errors import BrokerUnavailable
 
-__all__ = ["Bus", "Delivery", "Doorbells", "Handler", "MessageRefused", "Outgoing"]
+__all__ = ["Bus", "Delivery", "Doorbells", "Handler", "Letter", "MessageRefused", "Outgoing"]
 
 
 class Bus:

@@ -16,6 +16,7 @@ import aiormq
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+from shared.bus.letters import Letter, read_letter
 from shared.bus.link import RPC_SECONDS, Link, broker_errors, pause_before_reconnect
 from shared.errors import BrokerUnavailable, Unavailable
 from shared.messages import Envelope, Message, Unreadable, read_data, read_envelope
@@ -67,6 +68,20 @@ class Consumer:
         `Unreadable`; kept and tried again when something is `Unavailable`; given back, up to the
         queue's delivery limit, after any other exception (a bug: it is logged).
         """
+        await self._consume(queue, lambda message: handle(_delivery(message)), prefetch)
+
+    async def keep(
+        self, queue: str, handle: Callable[[Letter], Awaitable[None]], *, prefetch: int = 20
+    ) -> None:
+        """The same for a queue of dead letters: nothing about the message needs to be right."""
+        await self._consume(queue, lambda message: handle(read_letter(message)), prefetch)
+
+    async def _consume(
+        self,
+        queue: str,
+        handle: Callable[[AbstractIncomingMessage], Awaitable[None]],
+        prefetch: int,
+    ) -> None:
         tasks: set[asyncio.Task[None]] = set()
 
         def start(message: AbstractIncomingMessage) -> None:
@@ -235,9 +250,11 @@ def _delivery(message: AbstractIncomingMessage) -> Delivery:
     )
 
 
-async def _settle(message: AbstractIncomingMessage, handle: Handler) -> None:
+async def _settle(
+    message: AbstractIncomingMessage, handle: Callable[[AbstractIncomingMessage], Awaitable[None]]
+) -> None:
     try:
-        await _handle_when_available(_delivery(message), handle)
+        await _handle_when_available(message, handle)
     except Unreadable as error:
         logger.warning("message_dead_lettered", reason=error.reason, message_id=message.message_id)
         await acknowledge(message.reject(requeue=False))
@@ -250,12 +267,14 @@ async def _settle(message: AbstractIncomingMessage, handle: Handler) -> None:
         await acknowledge(message.ack())
 
 
-async def _handle_when_available(delivery: Delivery, handle: Handler) -> None:
+async def _handle_when_available(
+    message: AbstractIncomingMessage, handle: Callable[[AbstractIncomingMessage], Awaitable[None]]
+) -> None:
     """While something we depend on is away the message stays with us, unsettled: no hot loop."""
     pause = 0.5
     while True:
         try:
-            await handle(delivery)
+            await handle(message)
         except Unavailable as error:
             logger.warning("handler_waits", code=error.code, detail=error.detail, seconds=pause)
             await asyncio.sleep(pause)

@@ -248,3 +248,26 @@ update outbox
 set tries = tries + 1, last_error = $2,
     available_at = now() + make_interval(secs => least(300, 5 * power(2, least(tries, 6))))
 where id = $1
+
+-- name: list_dead_letters
+-- Dead letters, newest first, after the cursor; in one state, of one queue, reason and sender where given.
+select *, first_seen_at as created_at from dead_letters
+where ($1::timestamptz is null or (first_seen_at, id) < ($1, $2::uuid))
+  and ($4::dead_letter_state is null or state = $4)
+  and ($5::text is null or queue = $5)
+  and ($6::text is null or reason = $6)
+  and ($7::text is null or sender = $7)
+order by first_seen_at desc, id desc
+limit $3
+
+-- name: read_dead_letter
+-- One dead letter.
+select * from dead_letters where id = $1
+
+-- name: list_dead_letter_acts
+-- What was done to a dead letter, the oldest first; at most the last hundred.
+select * from (select * from dead_letter_acts where letter_id = $1 order by id desc limit 100) last order by id
+
+-- name: move_dead_letter
+-- Mend, discard, or ask to replay. No row: unknown, or not open.
+select * from move_dead_letter($1, $2, $3, $4, $5)

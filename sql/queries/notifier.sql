@@ -81,3 +81,14 @@ where w.id = $1::uuid
 -- What a job has made, the largest first.
 select name, media_type, bytes from products
 where workspace_id = $1::uuid and job_id = $2::uuid order by bytes desc, name
+
+-- name: take_replay
+-- The dead letter that has waited longest for this service's handler, held until the transaction ends.
+select id, routing_key, sender, coalesce(mended, body) as body, mended is null and body_bytes > length(body) as cut
+from dead_letters
+where owner = current_user and state = 'replay_asked'
+order by last_seen_at, id limit 1 for update skip locked
+
+-- name: end_replay
+-- The handler has dealt with it ('replayed') or refused it again ('refused').
+select id from move_dead_letter($1, $2, 'service:' || current_user, $3)

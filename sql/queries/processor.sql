@@ -138,3 +138,22 @@ select run_schedule($1::uuid, $2::timestamptz, $3::uuid, $4::timestamptz)
 -- name: refuse_schedule
 -- No job can be made of it: pause it and say why.
 select refuse_schedule($1::uuid, $2::timestamptz, $3::jsonb)
+
+-- name: keep_dead_letter
+-- Keep a message that died; true when it was not known.
+select keep_dead_letter($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+
+-- name: forget_dead_letters
+-- What was replayed or discarded is kept for ninety days after it was last seen.
+delete from dead_letters where state in ('replayed', 'discarded') and last_seen_at < now() - interval '90 days'
+
+-- name: take_replay
+-- The dead letter that has waited longest for this service's handler, held until the transaction ends.
+select id, routing_key, sender, coalesce(mended, body) as body, mended is null and body_bytes > length(body) as cut
+from dead_letters
+where owner = current_user and state = 'replay_asked'
+order by last_seen_at, id limit 1 for update skip locked
+
+-- name: end_replay
+-- The handler has dealt with it ('replayed') or refused it again ('refused').
+select id from move_dead_letter($1, $2, 'service:' || current_user, $3)

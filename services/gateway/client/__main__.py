@@ -10,8 +10,10 @@ from services.gateway.client import commands
 from services.gateway.client.arguments import read_arguments
 from services.gateway.client.calls import Call
 from services.gateway.client.checking import check
+from services.gateway.client.dead_letters import dead_letters
 from services.gateway.client.failures import Failure
 from services.gateway.client.getting import get
+from services.gateway.client.instances import instances
 from services.gateway.client.schedules import schedules
 from services.gateway.client.uploading import upload
 from services.gateway.client.wording import plain
@@ -32,6 +34,8 @@ COMMANDS: Mapping[str, Callable[[Call], Awaitable[int]]] = {
     "kinds": commands.kinds,
     "projects": commands.projects,
     "clouds": commands.clouds,
+    "dead-letters": dead_letters,
+    "instances": instances,
     "schedules": schedules,
 }
 

@@ -7,6 +7,8 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from services.gateway.client.operating import add_operating
+
 STATES = ("waiting", "queued", "running", "succeeded", "failed", "cancelled")
 FILTERS = (
     "state", "kind", "cloud", "project", "created_after", "created_before", "error_code",
@@ -74,6 +76,7 @@ def new_parser() -> argparse.ArgumentParser:
     _add_jobs(command)
     _add_lists(command)
     _add_schedules(command)
+    add_operating(command, _add_limit)
     return parser
 
 

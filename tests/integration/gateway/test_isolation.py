@@ -13,6 +13,16 @@ OPERATIONS = sorted((route.method, route.path) for group in ROUTES for route in 
 BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/projects/{project_id}"): {"name": "stolen"},
     ("PATCH", "/v1/clouds/{cloud_id}"): {"name": "stolen"},
+    ("POST", "/v1/dead-letters/{letter_id}/discard"): {"reason": "none"},
+    ("POST", "/v1/dead-letters/{letter_id}/mend"): {
+        "message": {
+            "specversion": "1.0",
+            "id": "1",
+            "source": "/x",
+            "type": "pointmill.job.requested.v1",
+            "data": {"kind": "demo.print"},
+        }
+    },
     ("PATCH", "/v1/schedules/{schedule_id}"): {"name": "stolen", "params": {}},
 }
 
@@ -33,6 +43,7 @@ async def theirs(running: Running) -> dict[str, str]:
         "job_id": cloud["job"]["id"],
         "webhook_id": webhook["id"],
         "schedule_id": schedule["id"],
+        "letter_id": str(uuid.uuid4()),  # of no workspace; the keys here are an operator's
         "name": "copc",
     }
 

@@ -138,20 +138,6 @@ async def test_a_sender_cannot_speak_for_another(known: Bench) -> None:
             await asker.ask("order-4", user="gateway")
 
 
-async def test_a_request_without_a_proved_sender_goes_to_the_dead_letters(known: Bench) -> None:
-    async with known.processor(), planner(known) as asker:
-        await asker.ask("order-5", user=None)
-
-        async def dead() -> Any:
-            async with await aio_pika.connect(known.broker.url("pointmill")) as connection:
-                channel = await connection.channel()
-                queue = await channel.declare_queue("processor.dead", passive=True)
-                return await queue.get(no_ack=True, fail=False)
-
-        assert await eventually(dead)
-    assert await known.rows("select 1 from jobs") == []
-
-
 async def test_two_senders_with_the_same_request_id_get_two_jobs() -> None:
     assert job_id_of("a", "1") == job_id_of("a", "1")
     assert len({job_id_of("a", "1"), job_id_of("b", "1"), job_id_of("a", "2")}) == 3
