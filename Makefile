@@ -9,6 +9,9 @@ PREPARE := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(
 	$(PYTHON) -m deploy.local.prepare
 EXTRAS := gateway processor notifier client
 CODE := services shared sql deploy tests
+# What has to do with the broker itself.
+BUS_TESTS := tests/integration/shared tests/chaos/test_broker_gives_way.py tests/chaos/test_messages_go_wrong.py \
+	tests/chaos/test_servers_go_away.py
 # How many mutated files `fuzz-engine` makes, and from which seed.
 COUNT ?= 1000
 SEED ?= 1
@@ -18,10 +21,10 @@ ifneq ($(wildcard $(CORPUS)/MANIFEST.csv),)
 export POINTMILL_CORPUS ?= $(CORPUS)
 endif
 
-.PHONY: help venv demo up down logs status check test fuzz-engine bench-engine bench-engine-large contracts lock clean
+.PHONY: help venv demo up down logs status check test chaos test-rabbitmq4 fuzz-engine bench-engine bench-engine-large contracts lock clean
 
 help: ## List the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 venv: ## Make .venv from the locks, if it is not up to date
 	@$(PREPARE)
@@ -56,7 +59,16 @@ test: ## Everything: the checks, then all tests against the real parts
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -n 3 --dist loadfile
+	@$(BIN)/pytest -n 3 --dist loadfile -m "not chaos"
+
+chaos: ## Break everything in every way of the plan, hold the ten invariants against it, print the table (20 min)
+	@$(PREPARE) --servers
+	@$(BIN)/pytest -q -n 3 --timeout 400 tests/chaos
+
+test-rabbitmq4: ## The tests of the bus against RabbitMQ 4.0, from Debian 13 unpacked beside (as root; 5 min)
+	@$(PREPARE) --servers
+	@programs=$$($(BIN)/python -m tests.rabbitmq4 .local/debian13) && export PATH="$$programs:$$PATH" && \
+		rabbitmqctl version && $(BIN)/pytest -q --timeout 300 $(BUS_TESTS)
 
 fuzz-engine: venv ## Send 1,000 mutated files through the engine (COUNT=50 SEED=7 for others; 10 min)
 	@$(BIN)/python -m tests.fuzz --count $(COUNT) --seed $(SEED)

@@ -67,14 +67,14 @@ class Client:
         job = answer.body.get("job", {}).get("id")
         if answer.status == 409:
             assert answer.body["code"] == "cloud_already_stored"
-            job = (await self._send("GET", f"/v1/clouds/{cloud}")).body["job"]
+            job = (await self.send("GET", f"/v1/clouds/{cloud}")).body["job"]
         else:
             assert answer.status == 201, answer.body
         return self._accepted(cloud, job, body, expected)
 
     async def order(self, kind: str, expected: dict[str, Any], **params: Any) -> str:
         """Order a job; its id. The Idempotency-Key makes a repeat harmless."""
-        answer = await self._send(
+        answer = await self.send(
             "POST",
             "/v1/jobs",
             json={"kind": kind, "params": params},
@@ -91,7 +91,7 @@ class Client:
         order = {"name": secrets.token_hex(8), "kind": kind, "params": params}
         while (schedule := await self._schedule(order["name"])) is None:
             at = datetime.now(UTC) + timedelta(seconds=seconds)
-            answer = await self._send("POST", "/v1/schedules", json={**order, "at": at.isoformat()})
+            answer = await self.send("POST", "/v1/schedules", json={**order, "at": at.isoformat()})
             # A repeat may come too late, or after one whose answer was lost; the list says which.
             known = {"time_passed", "schedule_name_taken"}
             assert answer.status == 201 or answer.body["code"] in known, answer.body
@@ -107,13 +107,13 @@ class Client:
         return job
 
     async def _schedule(self, name: str) -> dict[str, Any] | None:
-        answer = await self._send("GET", "/v1/schedules?limit=200")
+        answer = await self.send("GET", "/v1/schedules?limit=200")
         assert answer.status == 200, answer.body
         return next((one for one in answer.body["items"] if one["name"] == name), None)
 
     async def cancel(self, job: str) -> None:
         """Ask to cancel a job."""
-        answer = await self._send("POST", f"/v1/jobs/{job}/cancel")
+        answer = await self.send("POST", f"/v1/jobs/{job}/cancel")
         assert answer.status == 202, answer.body
 
     def _accepted(self, cloud: str, job: str, body: bytes, expected: dict[str, Any]) -> str:
@@ -122,14 +122,14 @@ class Client:
         return job
 
     async def _send_file(self, method: str, path: str, body: bytes, slowly: float = 0.0) -> Answer:
-        return await self._send(
+        return await self.send(
             method,
             path,
             lambda: in_pieces(body, slowly),
             unanswered=lambda: self.ledger.unanswered.append(body),
         )
 
-    async def _send(
+    async def send(
         self,
         method: str,
         path: str,

@@ -53,6 +53,7 @@ AT_DEATH = {
 """What the rows say at that moment, where they can tell the place from its neighbours."""
 
 
+@pytest.mark.row("A1-A4 B1 C1", "kill -9 at {name}")
 @pytest.mark.parametrize("name", sorted(FAILPOINTS))
 async def test_a_service_killed_there_loses_nothing_and_doubles_nothing(
     idle_system: System, client: Client, name: str

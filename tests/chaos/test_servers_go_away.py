@@ -25,6 +25,7 @@ async def at_work(system: System, client: Client) -> "asyncio.Task[None]":
     return work
 
 
+@pytest.mark.row("D1", "the broker restarted in the middle; killed: {kill}")
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
 async def test_the_broker_is_restarted_in_the_middle_of_uploads_and_jobs(
     idle_system: System, client: Client, kill: bool
@@ -37,6 +38,7 @@ async def test_the_broker_is_restarted_in_the_middle_of_uploads_and_jobs(
     assert not [attempt for attempt in found.attempts if attempt["outcome"] == "lost"]
 
 
+@pytest.mark.row("D1", "the broker away")
 async def test_while_the_broker_is_away_work_is_accepted_and_told_afterwards(
     idle_system: System, client: Client
 ) -> None:
@@ -50,6 +52,7 @@ async def test_while_the_broker_is_away_work_is_accepted_and_told_afterwards(
     await check(idle_system, client.ledger)
 
 
+@pytest.mark.row("E1", "the database restarted in the middle; killed: {kill}")
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
 async def test_the_database_is_restarted_in_the_middle_of_uploads_and_jobs(
     idle_system: System, client: Client, kill: bool
@@ -60,6 +63,7 @@ async def test_the_database_is_restarted_in_the_middle_of_uploads_and_jobs(
     await check(idle_system, client.ledger, repeats=True)
 
 
+@pytest.mark.row("D2", "the broker frozen (SIGSTOP)")
 async def test_a_frozen_broker_costs_no_job_an_attempt(idle_system: System, client: Client) -> None:
     """All by looking into the table: no doorbell rings, and no word of the cancel comes through."""
     system = idle_system
@@ -79,6 +83,7 @@ async def test_a_frozen_broker_costs_no_job_an_attempt(idle_system: System, clie
     assert not [attempt for attempt in found.attempts if attempt["outcome"] == "lost"]
 
 
+@pytest.mark.row("E1", "the database away for longer than a lease")
 async def test_a_database_away_for_longer_than_a_lease_costs_no_job_an_attempt(
     idle_system: System, client: Client
 ) -> None:

@@ -35,6 +35,7 @@ def children_in(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.row("B2", "a processor frozen (SIGSTOP) beyond its lease, then awake: the zombie")
 async def test_a_frozen_processor_that_wakes_up_late_has_no_say(
     idle_system: System, client: Client
 ) -> None:
@@ -66,6 +67,7 @@ async def test_a_frozen_processor_that_wakes_up_late_has_no_say(
     await check(system, client.ledger)
 
 
+@pytest.mark.row("B1", "a processor killed with its children at work")
 async def test_a_killed_processor_leaves_no_child_at_work(
     idle_system: System, client: Client
 ) -> None:
@@ -87,6 +89,7 @@ async def test_a_killed_processor_leaves_no_child_at_work(
     assert [attempt["outcome"] for attempt in found.attempts] == ["lost", "succeeded"]
 
 
+@pytest.mark.row("A B C", "the {service} killed three times under work")
 @pytest.mark.parametrize("service", ["gateway", "processor", "notifier"])
 async def test_a_service_killed_again_and_again_loses_nothing(
     idle_system: System, client: Client, service: str
@@ -103,6 +106,7 @@ async def test_a_service_killed_again_and_again_loses_nothing(
     await check(system, client.ledger, repeats=service == "notifier")
 
 
+@pytest.mark.row("A1", "an upload cut by its client")
 async def test_a_cut_upload_leaves_nothing_and_may_be_sent_again(
     idle_system: System, client: Client
 ) -> None:
@@ -125,6 +129,7 @@ async def test_a_cut_upload_leaves_nothing_and_may_be_sent_again(
     assert len([key for key in found.objects if "/clouds/" in key]) == 1
 
 
+@pytest.mark.row("A1", "the gateway killed under an upload")
 async def test_a_gateway_killed_under_an_upload_gets_the_file_again(
     idle_system: System, client: Client
 ) -> None:
