@@ -7,40 +7,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.floating[Any]]
+
 _FLOAT, _BYTE, _SHORT = 5126, 5121, 5123
 _VERTICES = 34962
+_WORD = 4
 _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 
 
 class PointForm:
     """What all tiles of a cloud have in common.
 
+    A point is a row of words of four bytes: its position in metres from the tile's middle with y
+    up (three floats), its linear colour (four bytes), and a word for each dimension that is kept.
+
     Attributes:
-        dtype: a point: `position` in metres from the tile's middle with y up, linear `colour`, and
-            the dimensions that are kept.
+        words: how many words a point has.
     """
 
     def __init__(self, kept: tuple[str, ...]) -> None:
         """Keep `intensity`, `classification`, both, or neither."""
-        # Every attribute begins at a multiple of four bytes.
-        names = {"intensity": ("<u2", 2), "classification": ("u1", 3)}
-        fields: list[Any] = [("position", "<f4", 3), ("colour", "u1", 4)]
-        for name in kept:
-            kind, pad = names[name]
-            fields += [(name, kind), (f"after_{name}", f"V{pad}")]
-        self.dtype = np.dtype(fields)
+        self.words = 4 + len(kept)
         self._kept = kept
 
-    def binary(self, points: NDArray[np.void], middle: NDArray[np.float64]) -> bytes:
-        """The points as a .glb file (glTF 2.0, section 4.4); `middle` is metres, z up."""
-        text = json.dumps(self._document(points, middle), separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 4)
-        body = points.tobytes()
-        head = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(body))
-        head += struct.pack("<II", len(text), _JSON_CHUNK) + text
-        return head + struct.pack("<II", len(body), _BINARY_CHUNK) + body
+    def head(self, points: int, middle: Floats, low: Floats, high: Floats) -> bytes:
+        """What stands before the points in a .glb file (glTF 2.0, section 4.4).
 
-    def _document(self, points: NDArray[np.void], middle: NDArray[np.float64]) -> dict[str, Any]:
+        Args:
+            points: how many follow.
+            middle: of the tile, in metres, z up.
+            low: the least of the points' positions along each axis, as they have them.
+            high: the greatest.
+        """
+        ends = {"min": low.tolist(), "max": high.tolist()}
+        document = self._document(points, middle, ends)
+        text = json.dumps(document, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 4)
+        size = points * self.words * _WORD
+        head = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + size)
+        head += struct.pack("<II", len(text), _JSON_CHUNK) + text
+        return head + struct.pack("<II", size, _BINARY_CHUNK)
+
+    def _document(self, points: int, middle: Floats, ends: dict[str, Any]) -> dict[str, Any]:
         east, north, up = middle.tolist()
         primitive: dict[str, Any] = {
             "mode": 0,
@@ -57,16 +65,16 @@ class PointForm:
             "nodes": [{"mesh": 0, "translation": [east, up, -north]}],
             "meshes": [{"primitives": [primitive]}],
             "materials": [{"extensions": {"KHR_materials_unlit": {}}}],
-            "accessors": self._accessors(points),
+            "accessors": self._accessors(points, ends),
             "bufferViews": [
                 {
                     "buffer": 0,
-                    "byteLength": points.nbytes,
-                    "byteStride": points.dtype.itemsize,
+                    "byteLength": points * self.words * _WORD,
+                    "byteStride": self.words * _WORD,
                     "target": _VERTICES,
                 }
             ],
-            "buffers": [{"byteLength": points.nbytes}],
+            "buffers": [{"byteLength": points * self.words * _WORD}],
         }
         if self._kept:
             document["extensionsUsed"].append("EXT_structural_metadata")
@@ -74,7 +82,7 @@ class PointForm:
             primitive["extensions"] = {"EXT_structural_metadata": {"propertyAttributes": [0]}}
         return document
 
-    def _accessors(self, points: NDArray[np.void]) -> list[dict[str, Any]]:
+    def _accessors(self, points: int, ends: dict[str, Any]) -> list[dict[str, Any]]:
         kinds = {
             "position": (_FLOAT, "VEC3"),
             "colour": (_BYTE, "VEC4"),
@@ -82,20 +90,18 @@ class PointForm:
             "classification": (_BYTE, "SCALAR"),
         }
         accessors: list[dict[str, Any]] = []
-        for name in ("position", "colour", *self._kept):
+        for word, name in zip((0, 3, 4, 5), ("position", "colour", *self._kept), strict=False):
             kind, shape = kinds[name]
-            place = points.dtype.fields[name][1] if points.dtype.fields else 0
             accessors.append(
                 {
                     "bufferView": 0,
-                    "byteOffset": place,
+                    "byteOffset": word * _WORD,
                     "componentType": kind,
-                    "count": len(points),
+                    "count": points,
                     "type": shape,
                 }
             )
-        accessors[0]["min"] = points["position"].min(axis=0).tolist()
-        accessors[0]["max"] = points["position"].max(axis=0).tolist()
+        accessors[0] |= ends
         accessors[1]["normalized"] = True
         return accessors
 

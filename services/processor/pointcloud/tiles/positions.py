@@ -10,6 +10,10 @@ from services.processor.pointcloud.las.records import Records
 Floats = NDArray[np.float64]
 Ends = tuple[int, int]
 
+_LOW_AND_HIGH = np.repeat([0.0, 1.0], 4)
+_BLOCK = 1 << 13
+"""Points whose intermediate results fit into a processor's cache."""
+
 
 @dataclass(frozen=True)
 class Lattice:
@@ -38,17 +42,20 @@ class Lattice:
         west, east, south, north = u.min(), u.max(), v.min(), v.max()
         if east - west > 1 or north - south > 1:
             return self._between(u, v, w)
-        corners_u, corners_v = (
-            np.array([west, east, west, east]),
-            np.array([south, south, north, north]),
+        corners = self._between(
+            np.array([west, east] * 4), np.array([south, south, north, north] * 2), _LOW_AND_HIGH
         )
-        bottom = self._between(corners_u, corners_v, np.zeros(4))
-        top = self._between(corners_u, corners_v, np.ones(4))
+        bottom, top = corners[:, :4], corners[:, 4:]
         u -= west
         v -= south
         u /= max(east - west, 1e-300)
         v /= max(north - south, 1e-300)
-        return np.stack([_trilinear(b, t, u, v, w) for b, t in zip(bottom, top, strict=True)])
+        places = np.empty((3, len(u)))
+        for start in range(0, len(u), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            for axis in range(3):
+                places[axis, part] = _trilinear(bottom[axis], top[axis], u[part], v[part], w[part])
+        return places
 
     def _between(self, u: Floats, v: Floats, w: Floats) -> Floats:
         rows, columns = self.bottom.shape[1] - 1, self.bottom.shape[2] - 1
@@ -93,14 +100,19 @@ def _along(values: NDArray[np.int32], ends: Ends, cells: int) -> Floats:
 
 def _trilinear(bottom: Floats, top: Floats, u: Floats, v: Floats, w: Floats) -> Floats:
     """Between corners (south-west, south-east, north-west, north-east) below and above."""
-    low = _bilinear(bottom, u, v)
-    low += w * _bilinear(top - bottom, u, v)
-    return low
+    place = _bilinear(bottom, u, v)
+    rise = _bilinear(top - bottom, u, v)
+    rise *= w
+    place += rise
+    return place
 
 
 def _bilinear(corners: Floats, u: Floats, v: Floats) -> Floats:
     southwest, southeast, northwest, northeast = corners
-    place: Floats = (southwest + u * (southeast - southwest)) + v * (
-        (northwest - southwest) + u * (northeast - northwest - southeast + southwest)
-    )
+    place: Floats = u * (southeast - southwest)
+    place += southwest
+    north: Floats = u * (northeast - northwest - southeast + southwest)
+    north += northwest - southwest
+    north *= v
+    place += north
     return place
