@@ -202,29 +202,34 @@ def apply(admin_url: str, vhost: str = "/", passwords: dict[str, str] | None = N
     Raises:
         OSError: the management API does not answer or refuses.
     """
+    manage(admin_url, "PUT", f"vhosts/{quote(vhost, safe='')}", {})
+    manage(admin_url, "POST", "definitions", definitions(vhost, passwords or {}))
+
+
+def manage(admin_url: str, method: str, path: str, body: Any = None) -> Any:
+    """One call of the broker's management API; its JSON answer, None where there is none.
+
+    Raises:
+        OSError: it does not answer or refuses.
+    """
     parts = urlsplit(admin_url)
-    base = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}{parts.path.rstrip('/')}"
-    login = base64.b64encode(
-        f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
-    ).decode()
-
-    def send(method: str, path: str, body: dict[str, Any]) -> None:
-        request = urllib.request.Request(  # noqa: S310 - the operator's own URL
-            f"{base}/api/{path}",
-            data=json.dumps(body).encode(),
-            method=method,
-            headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-                pass
-        except urllib.error.HTTPError as error:
-            # The body names the entry at fault; it holds no password.
-            reason = error.read().decode(errors="replace")[:500]
-            raise OSError(f"{method} {path}: {error.code} {reason}") from error
-
-    send("PUT", f"vhosts/{quote(vhost, safe='')}", {})
-    send("POST", "definitions", definitions(vhost, passwords or {}))
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    login = base64.b64encode(f"{user}:{password}".encode()).decode()
+    request = urllib.request.Request(  # noqa: S310 - the operator's own URL
+        f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}/api/{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        method=method,
+        headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            said = answer.read()
+            return json.loads(said) if said else None
+    except urllib.error.HTTPError as error:
+        # The body names the entry at fault; it holds no password.
+        reason = error.read().decode(errors="replace")[:500]
+        raise OSError(f"{method} {path}: {error.code} {reason}") from error
 
 
 def _hash(password: str) -> str:
