@@ -5,11 +5,12 @@ kept where the URL says that a pooler is in between.
 """
 
 import asyncio
+import random
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
@@ -21,6 +22,8 @@ from shared.errors import DatabaseUnavailable
 QUERIES = Path(__file__).parent.parent / "sql" / "queries"
 STATEMENT = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 DEADLINE_SECONDS = 10.0
+TRIES = 4
+T = TypeVar("T")
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 Row: TypeAlias = asyncpg.Record
@@ -41,6 +44,9 @@ UNAVAILABLE = (
     # only inside a transaction: asyncpg repeats the others by itself.
     asyncpg.InvalidCachedStatementError,
 )
+
+# The server undid the statement for another's sake. It was a transaction of its own, so nothing of it is left.
+UNDONE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 def load_statements(service: str, folder: Path = QUERIES) -> Mapping[str, str]:
@@ -100,18 +106,15 @@ class Database:
 
     async def rows(self, name: str, *arguments: Any) -> list[Row]:
         """All rows of the named statement."""
-        async with self._connection() as connection:
-            return await connection.fetch(self.statements[name], *arguments)
+        return await self._ask(lambda one: one.fetch(self.statements[name], *arguments))
 
     async def row(self, name: str, *arguments: Any) -> Row | None:
         """The first row of the named statement."""
-        async with self._connection() as connection:
-            return await connection.fetchrow(self.statements[name], *arguments)
+        return await self._ask(lambda one: one.fetchrow(self.statements[name], *arguments))
 
     async def value(self, name: str, *arguments: Any) -> Any:
         """The first column of the first row."""
-        async with self._connection() as connection:
-            return await connection.fetchval(self.statements[name], *arguments)
+        return await self._ask(lambda one: one.fetchval(self.statements[name], *arguments))
 
     async def run_many(self, name: str, arguments: Sequence[Sequence[Any]]) -> None:
         """The statement once per row of arguments, all or none."""
@@ -138,6 +141,17 @@ class Database:
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
+
+    async def _ask(self, statement: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run a single statement; where the server undid it for another's sake, once more a moment later."""
+        for tries in range(1, TRIES + 1):
+            try:
+                async with self._connection() as connection:
+                    return await statement(connection)
+            except UNDONE as error:
+                undone = error
+            await asyncio.sleep(tries * random.uniform(0.01, 0.1))  # noqa: S311 - to be out of step
+        raise DatabaseUnavailable("PostgreSQL is too busy with the same rows.") from undone
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

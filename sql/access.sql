@@ -43,6 +43,13 @@ grant update (name, params, priority, run_at, cron, timezone, overlap, missed, n
               version, updated_at) on schedules to gateway;
 grant execute on function filter_jobs(uuid, jsonb), cancel_jobs(uuid, jsonb, integer),
     retry_jobs(uuid, jsonb, integer, text, text) to gateway;
+-- Pipelines. Who ends a job settles those that wait for it.
+grant execute on function create_child_job(uuid, text, jsonb, uuid, smallint, text, text, uuid[], jsonb, uuid, uuid),
+    create_child_job_once(uuid, text, jsonb, uuid, smallint, text, text, uuid[], jsonb, text, text, bytea),
+    newest_retry(uuid), read_families(uuid, uuid[]) to gateway;
+grant execute on function settle_child(uuid) to gateway, processor;
+grant select, insert on job_parents to gateway;
+grant update (error, available_at, start_by, end_by, has_children) on jobs to gateway;
 
 grant select, update (state, mended, outcome) on dead_letters to gateway, processor, notifier;
 grant insert on dead_letter_acts to gateway, processor, notifier;
@@ -76,6 +83,9 @@ grant select on schedules to processor;
 grant update (next_at, waiting_since, paused_at, last_planned_at, last_at, last_outcome, last_job_id, last_error)
     on schedules to processor;
 grant update (schedule_id, cancel_requested_at) on jobs to processor;
+grant execute on function settle_waiting_jobs(integer) to processor;
+grant select on job_parents to processor;
+grant update (end_by) on jobs to processor;
 
 -- notifier
 grant execute on function plan_deliveries(uuid) to notifier;

@@ -68,10 +68,15 @@ CREATE TABLE public.jobs (
     schedule_id uuid,
     unique_key text,
     end_by timestamp with time zone,
+    depth smallint DEFAULT 0 NOT NULL,
+    has_children boolean DEFAULT false NOT NULL,
+    inputs jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT an_end_has_a_time CHECK (((state = ANY (ARRAY['succeeded'::public.job_state, 'failed'::public.job_state, 'cancelled'::public.job_state])) = (ended_at IS NOT NULL))),
     CONSTRAINT failed_has_an_error CHECK (((state <> 'failed'::public.job_state) OR (error IS NOT NULL))),
     CONSTRAINT jobs_attempt_check CHECK ((attempt >= 0)),
+    CONSTRAINT jobs_depth_check CHECK (((depth >= 0) AND (depth <= 100))),
     CONSTRAINT jobs_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT jobs_inputs_check CHECK ((jsonb_typeof(inputs) = 'object'::text)),
     CONSTRAINT jobs_max_failures_check CHECK ((max_failures >= 1)),
     CONSTRAINT jobs_params_check CHECK ((jsonb_typeof(params) = 'object'::text)),
     CONSTRAINT jobs_priority_check CHECK (((priority >= '-100'::integer) AND (priority <= 100))),
@@ -183,6 +188,83 @@ begin
         return next v_job;
         return;
     end loop;
+end
+$$;
+
+CREATE FUNCTION public.create_child_job(p_workspace uuid, p_kind text, p_params jsonb, p_cloud uuid, p_priority smallint, p_requested_by text, p_traceparent text, p_after uuid[], p_inputs jsonb DEFAULT '{}'::jsonb, p_retry_of uuid DEFAULT NULL::uuid, p_id uuid DEFAULT NULL::uuid) RETURNS public.jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_parents uuid[];
+    v_known integer;
+    v_depth smallint;
+    v_kind kinds;
+    v_job jobs;
+begin
+    perform enter_workspace(p_workspace);
+    select * into v_job from jobs where id = p_id;
+    if found then
+        return v_job;
+    end if;
+    select array_agg(named.id) into v_parents from (
+        select unnest(p_after) as id union select (value ->> 'job')::uuid from jsonb_each(p_inputs)) named;
+    if coalesce(cardinality(v_parents), 0) not between 1 and 100 then
+        raise exception 'a job waits for 1 to 100 others' using errcode = 'check_violation';
+    end if;
+    -- Who deletes a cloud locks it before its jobs; so do we.
+    perform 1 from clouds where id = p_cloud for key share;
+    select count(*), max(depth) + 1 into v_known, v_depth from (
+        select depth from jobs where workspace_id = p_workspace and id = any (v_parents)
+        order by depth, id for no key update) locked;
+    if v_known <> cardinality(v_parents) then
+        raise exception 'a parent is not known' using errcode = 'foreign_key_violation';
+    end if;
+    select * into v_kind from kinds where kind = p_kind;
+    insert into jobs (id, workspace_id, cloud_id, kind, pool, params, priority, state, start_by, max_failures,
+                      backoff_seconds, requested_by, traceparent, retry_of, depth, inputs,
+                      sequence)  -- its first event, of number 1, is that it is queued
+    values (coalesce(p_id, uuid7()), p_workspace, p_cloud, p_kind, coalesce(v_kind.pool, 'default'), p_params,
+            coalesce(p_priority, 0::smallint), 'waiting',
+            now() + make_interval(secs => coalesce(v_kind.start_seconds, 86400)),
+            coalesce(v_kind.attempts, 3), coalesce(v_kind.backoff_seconds, 2), p_requested_by, p_traceparent,
+            p_retry_of, v_depth, p_inputs, 0)
+    on conflict (id) do nothing
+    returning * into v_job;
+    if found then
+        insert into job_parents (workspace_id, child_id, parent_id)
+        select p_workspace, v_job.id, unnest(v_parents);
+        update jobs set has_children = true
+        where workspace_id = p_workspace and id = any (v_parents) and not has_children;
+        perform settle_child(v_job.id);
+        p_id := v_job.id;
+    end if;
+    select * into v_job from jobs where id = p_id;
+    return v_job;
+end
+$$;
+
+CREATE FUNCTION public.create_child_job_once(p_workspace uuid, p_kind text, p_params jsonb, p_cloud uuid, p_priority smallint, p_requested_by text, p_traceparent text, p_after uuid[], p_inputs jsonb, p_route text, p_key text, p_fingerprint bytea) RETURNS public.jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_id uuid := uuid7();
+    v_known idempotency_keys;
+    v_job jobs;
+begin
+    perform enter_workspace(p_workspace);
+    insert into idempotency_keys (workspace_id, principal, route, key, fingerprint, job_id)
+    values (p_workspace, p_requested_by, p_route, p_key, p_fingerprint, v_id)
+    on conflict do nothing;
+    if found then
+        return create_child_job(p_workspace, p_kind, p_params, p_cloud, p_priority, p_requested_by,
+                                p_traceparent, p_after, p_inputs, p_id => v_id);
+    end if;
+    select * into v_known from idempotency_keys
+    where workspace_id = p_workspace and principal = p_requested_by and route = p_route and key = p_key;
+    if v_known.fingerprint = p_fingerprint then
+        select * into v_job from jobs where id = v_known.job_id;
+    end if;
+    return v_job;
 end
 $$;
 
@@ -626,6 +708,17 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.newest_retry(p_job uuid) RETURNS uuid
+    LANGUAGE sql STABLE
+    AS $$
+    with recursive retries as (
+        select id, workspace_id, 0 as step from jobs where id = p_job
+        union all
+        select j.id, j.workspace_id, r.step + 1
+        from retries r join jobs j on j.workspace_id = r.workspace_id and j.retry_of = r.id)
+    select r.id from retries r join jobs j on j.id = r.id order by j.created_at desc, r.step desc limit 1
+$$;
+
 CREATE FUNCTION public.out_of_time(p_job public.jobs, p_code text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE sql STABLE
     AS $$
@@ -757,6 +850,21 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.read_families(p_workspace uuid, p_jobs uuid[]) RETURNS TABLE(job_id uuid, after uuid[], waiting_for uuid[], children uuid[])
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform enter_workspace(p_workspace);
+    return query
+        select j.id,
+               array(select l.parent_id from job_parents l where l.child_id = j.id order by 1),
+               array(select l.parent_id from job_parents l join jobs p on p.id = l.parent_id
+                     where l.child_id = j.id and j.state = 'waiting' and p.ended_at is null order by 1),
+               array(select l.child_id from job_parents l where l.parent_id = j.id order by 1 limit 100)
+        from jobs j where j.id = any (p_jobs);
+end
+$$;
+
 CREATE FUNCTION public.read_job(p_workspace uuid, p_id uuid) RETURNS SETOF public.jobs
     LANGUAGE plpgsql
     AS $$
@@ -853,20 +961,45 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.remember_job_end() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform set_config('app.ended_jobs',
+                       concat_ws(',', nullif(current_setting('app.ended_jobs', true), ''), new.id), true);
+    return null;
+end
+$$;
+
 CREATE FUNCTION public.retry_job(p_workspace uuid, p_id uuid, p_requested_by text, p_traceparent text) RETURNS SETOF public.jobs
     LANGUAGE plpgsql
     AS $$
 declare
     v_job jobs;
+    v_parents jsonb;  -- old -> the one that stands for it
 begin
     perform enter_workspace(p_workspace);
     select * into v_job from jobs
     where id = p_id and workspace_id = p_workspace and state in ('failed', 'cancelled');
-    if found then
-        return query select * from create_job(
-            p_workspace, v_job.kind, v_job.params, v_job.cloud_id, v_job.priority, p_requested_by,
-            p_traceparent, p_id);
+    if not found then
+        return;
     end if;
+    if v_job.depth = 0 then
+        return query select * from create_job(
+            p_workspace => p_workspace, p_kind => v_job.kind, p_params => v_job.params, p_cloud => v_job.cloud_id,
+            p_priority => v_job.priority, p_requested_by => p_requested_by, p_traceparent => p_traceparent,
+            p_retry_of => p_id);
+        return;
+    end if;
+    select jsonb_object_agg(p.id, case when p.state = 'succeeded' then p.id else newest_retry(p.id) end)
+    into v_parents
+    from job_parents l join jobs p on p.id = l.parent_id where l.child_id = p_id;
+    return query select * from create_child_job(
+        p_workspace, v_job.kind, v_job.params, v_job.cloud_id, v_job.priority, p_requested_by, p_traceparent,
+        (select array_agg(distinct value::uuid) from jsonb_each_text(v_parents)),
+        (select coalesce(jsonb_object_agg(key, value || jsonb_build_object('job', v_parents -> (value ->> 'job'))), '{}')
+         from jsonb_each(v_job.inputs)),
+        p_id);
 end
 $$;
 
@@ -956,6 +1089,106 @@ begin
         last_job_id = case when v_outcome = 'ordered' then p_job else last_job_id end
     where id = p_id;
     return v_outcome;
+end
+$$;
+
+CREATE FUNCTION public.settle_child(p_child uuid) RETURNS public.job_state
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_job jobs;
+    v_parent jobs;
+    v_kind kinds;
+    v_error jsonb;
+    v_due timestamptz;
+begin
+    select * into v_job from jobs where id = p_child and state = 'waiting' for update;
+    if not found then
+        return null;
+    end if;
+    -- Each statement sees what was committed before it began: also the end that held the lock till now.
+    select p.* into v_parent from job_parents l join jobs p on p.id = l.parent_id
+    where l.child_id = p_child and p.state in ('failed', 'cancelled')
+    order by p.ended_at, p.id limit 1;
+    if found then
+        v_error := jsonb_build_object(
+            'code', 'parent_failed',
+            'title', 'A job it waited for did not succeed',
+            'detail', case v_parent.state
+                when 'cancelled' then format('Job %s (%s) was cancelled.', v_parent.id, v_parent.kind)
+                else format('Job %s (%s) failed with %s.', v_parent.id, v_parent.kind, v_parent.error ->> 'code') end,
+            'remedy', 'Retry that job, then this one: it waits for the newest retry.');
+        update jobs set state = 'failed', error = v_error, ended_at = now(), sequence = sequence + 1
+        where id = p_child returning * into v_job;
+        perform tell_job(v_job, 'failed', jsonb_build_object('error', v_error));
+        return v_job.state;
+    end if;
+    if exists (select 1 from job_parents l join jobs p on p.id = l.parent_id
+               where l.child_id = p_child and p.state <> 'succeeded') then
+        return null;
+    end if;
+    select * into v_kind from kinds where kind = v_job.kind;
+    v_due := greatest(v_job.available_at, now());
+    update jobs set state = 'queued', available_at = v_due,
+                    start_by = v_due + make_interval(secs => coalesce(v_kind.start_seconds, 86400)),
+                    end_by = v_due + make_interval(secs => v_kind.total_seconds), sequence = sequence + 1
+    where id = p_child returning * into v_job;
+    perform tell_job(v_job, 'queued');
+    perform ring_for(v_job);
+    return v_job.state;
+end
+$$;
+
+CREATE FUNCTION public.settle_children() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_ended uuid[] := string_to_array(nullif(current_setting('app.ended_jobs', true), ''), ',')::uuid[];
+    v_depth smallint := 0;
+    v_child uuid;
+    v_left integer := 1000;
+begin
+    while v_ended is not null and v_left > 0 loop  -- null: the first call of this transaction has done it
+        select min(c.depth) into v_depth from job_parents l join jobs c on c.id = l.child_id
+        where l.parent_id = any (v_ended) and c.state = 'waiting' and c.depth > v_depth;
+        exit when v_depth is null;
+        for v_child in
+            select distinct c.id from job_parents l join jobs c on c.id = l.child_id
+            where l.parent_id = any (v_ended) and c.state = 'waiting' and c.depth = v_depth
+            order by c.id limit v_left
+        loop
+            if settle_child(v_child) = 'failed' then
+                v_ended := v_ended || v_child;
+            end if;
+            v_left := v_left - 1;
+        end loop;
+    end loop;
+    perform set_config('app.ended_jobs', '', true);
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.settle_waiting_jobs(p_limit integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_child uuid;
+    v_count integer := 0;
+begin
+    for v_child in
+        select c.id from jobs c
+        where c.state = 'waiting'
+          and (exists (select 1 from job_parents l join jobs p on p.id = l.parent_id
+                       where l.child_id = c.id and p.state in ('failed', 'cancelled'))
+               or not exists (select 1 from job_parents l join jobs p on p.id = l.parent_id
+                              where l.child_id = c.id and p.state <> 'succeeded'))
+        order by c.depth, c.id limit p_limit for update of c skip locked
+    loop
+        if settle_child(v_child) is not null then
+            v_count := v_count + 1;
+        end if;
+    end loop;
+    return v_count;
 end
 $$;
 
@@ -1089,6 +1322,12 @@ ALTER TABLE public.job_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.job_parents (
+    workspace_id uuid NOT NULL,
+    child_id uuid NOT NULL,
+    parent_id uuid NOT NULL
+);
+
 CREATE TABLE public.kinds (
     kind text NOT NULL,
     title text NOT NULL,
@@ -1107,6 +1346,7 @@ CREATE TABLE public.kinds (
     total_seconds double precision,
     retry_codes text[] DEFAULT '{}'::text[] NOT NULL,
     no_retry_codes text[] DEFAULT '{}'::text[] NOT NULL,
+    inputs text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT kinds_attempts_check CHECK ((attempts >= 1)),
     CONSTRAINT kinds_backoff_seconds_check CHECK ((backoff_seconds >= (0)::double precision)),
     CONSTRAINT kinds_kind_check CHECK ((kind ~ '^[a-z][a-z0-9]*(\.[a-z][a-z0-9]*)+$'::text)),
@@ -1290,6 +1530,9 @@ ALTER TABLE ONLY public.job_events
 ALTER TABLE ONLY public.job_events
     ADD CONSTRAINT job_events_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.job_parents
+    ADD CONSTRAINT job_parents_pkey PRIMARY KEY (child_id, parent_id);
+
 ALTER TABLE ONLY public.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
 
@@ -1364,6 +1607,8 @@ CREATE INDEX deliveries_in_order ON public.deliveries USING btree (workspace_id,
 
 CREATE INDEX deliveries_to_send ON public.deliveries USING btree (endpoint, next_at) WHERE (state = 'pending'::public.delivery_state);
 
+CREATE INDEX job_children ON public.job_parents USING btree (parent_id, child_id);
+
 CREATE INDEX job_ends_in_order ON public.job_events USING btree (created_at) WHERE (type = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text]));
 
 CREATE UNIQUE INDEX jobs_by_claim ON public.jobs USING btree (claim_token) WHERE (claim_token IS NOT NULL);
@@ -1386,6 +1631,8 @@ CREATE INDEX jobs_to_end ON public.jobs USING btree (end_by) WHERE ((end_by IS N
 
 CREATE INDEX jobs_to_start ON public.jobs USING btree (start_by) WHERE (state = 'queued'::public.job_state);
 
+CREATE INDEX jobs_waiting ON public.jobs USING btree (depth, id) WHERE (state = 'waiting'::public.job_state);
+
 CREATE INDEX outbox_to_relay ON public.outbox USING btree (service, available_at, id);
 
 CREATE INDEX products_of_a_cloud ON public.products USING btree (workspace_id, cloud_id, name, created_at DESC);
@@ -1398,7 +1645,11 @@ CREATE INDEX schedules_of_a_cloud ON public.schedules USING btree (workspace_id,
 
 CREATE INDEX webhooks_of_a_workspace ON public.webhooks USING btree (workspace_id, created_at DESC, id DESC);
 
+CREATE TRIGGER jobs_end AFTER UPDATE ON public.jobs FOR EACH ROW WHEN ((new.has_children AND (new.ended_at IS NOT NULL) AND (old.ended_at IS NULL))) EXECUTE FUNCTION public.remember_job_end();
+
 CREATE TRIGGER jobs_move_legally BEFORE UPDATE ON public.jobs FOR EACH ROW EXECUTE FUNCTION public.guard_job_moves();
+
+CREATE CONSTRAINT TRIGGER jobs_settle_their_children AFTER UPDATE ON public.jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.has_children AND (new.ended_at IS NOT NULL) AND (old.ended_at IS NULL))) EXECUTE FUNCTION public.settle_children();
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
@@ -1423,6 +1674,12 @@ ALTER TABLE ONLY public.idempotency_keys
 
 ALTER TABLE ONLY public.job_events
     ADD CONSTRAINT job_events_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.jobs(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.job_parents
+    ADD CONSTRAINT job_parents_workspace_id_child_id_fkey FOREIGN KEY (workspace_id, child_id) REFERENCES public.jobs(workspace_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.job_parents
+    ADD CONSTRAINT job_parents_workspace_id_parent_id_fkey FOREIGN KEY (workspace_id, parent_id) REFERENCES public.jobs(workspace_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.jobs
     ADD CONSTRAINT jobs_workspace_id_cloud_id_fkey FOREIGN KEY (workspace_id, cloud_id) REFERENCES public.clouds(workspace_id, id) ON DELETE SET NULL (cloud_id);
@@ -1479,6 +1736,8 @@ CREATE POLICY gateway_sees_one_workspace ON public.idempotency_keys TO gateway U
 
 CREATE POLICY gateway_sees_one_workspace ON public.job_events TO gateway USING ((workspace_id = public.current_workspace()));
 
+CREATE POLICY gateway_sees_one_workspace ON public.job_parents TO gateway USING ((workspace_id = public.current_workspace()));
+
 CREATE POLICY gateway_sees_one_workspace ON public.jobs TO gateway USING ((workspace_id = public.current_workspace()));
 
 CREATE POLICY gateway_sees_one_workspace ON public.members TO gateway USING ((workspace_id = public.current_workspace()));
@@ -1496,6 +1755,8 @@ CREATE POLICY gateway_sees_one_workspace ON public.workspaces TO gateway USING (
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.job_events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.job_parents ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
 
@@ -1530,6 +1791,8 @@ CREATE POLICY processor_sees_all ON public.dead_letters TO processor USING (true
 CREATE POLICY processor_sees_all ON public.idempotency_keys TO processor USING (true);
 
 CREATE POLICY processor_sees_all ON public.job_events TO processor USING (true);
+
+CREATE POLICY processor_sees_all ON public.job_parents FOR SELECT TO processor USING (true);
 
 CREATE POLICY processor_sees_all ON public.jobs TO processor USING (true);
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.db import Row
 from shared.jobs import JobState
@@ -106,6 +106,18 @@ class JobError(BaseModel):
     remedy: str = ""
 
 
+InputName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$"), Field(examples=["left"])
+]
+
+
+class JobInput(BaseModel):
+    """A product of another job."""
+
+    job: UUID
+    product: str
+
+
 class Job(Shown):
     """A piece of background work."""
 
@@ -126,9 +138,22 @@ class Job(Shown):
     unique_key: Annotated[
         str | None, Field(description="No other job with this key until this one has ended.")
     ] = None
+    after: Annotated[
+        list[UUID] | None,
+        Field(
+            description="The jobs it waits or has waited for. Null: not told here, read the job."
+        ),
+    ] = []
+    waiting_for: Annotated[
+        list[UUID] | None, Field(description="Those of `after` that have not ended yet.")
+    ] = []
+    inputs: Annotated[dict[str, JobInput], Field(description="Products of theirs it takes.")] = {}
+    children: Annotated[
+        list[UUID] | None, Field(description="Jobs that wait or have waited for it: at most 100.")
+    ] = []
     created_at: datetime
     available_at: Annotated[datetime, Field(description="Not started before.")]
-    start_by: Annotated[datetime, Field(description="It fails if it still waits then.")]
+    start_by: Annotated[datetime, Field(description="It fails if it is still queued then.")]
     end_by: Annotated[
         datetime | None, Field(description="It fails if it has not ended then; null: no limit.")
     ] = None
@@ -140,6 +165,9 @@ class Job(Shown):
     def of(cls, row: Row) -> Self:
         """Show a row of `jobs`; of what is left, time has passed since it was stored."""
         job = super().of(row)
+        if row["depth"] or row["has_children"]:
+            # The row does not say which: see pipelines.py.
+            job.after = job.waiting_for = job.children = None
         if job.progress and job.progress.eta_seconds is not None and "told_at" in row["progress"]:
             told = datetime.fromisoformat(row["progress"]["told_at"])
             age = (row.get("read_at", told) - told).total_seconds()
@@ -239,6 +267,9 @@ class JobKind(Shown):
     result_schema: Annotated[dict[str, Any], Field(description="JSON Schema of `result`.")]
     pool: str
     needs_source: Annotated[bool, Field(description="Whether it works on a cloud's file.")]
+    inputs: Annotated[
+        list[str], Field(description="Names of inputs it takes; `*` stands for any name.")
+    ]
     version: int
     limits: Limits
 

@@ -1,5 +1,6 @@
 """Whether a job may be ordered: its kind is known, its parameters fit, its cloud has a file."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from services.gateway.caller import Caller
+from services.gateway.pipelines import check_inputs
 from services.gateway.problems import (
     CLOUD_EMPTY,
     CLOUD_NOT_FOUND,
@@ -19,14 +21,20 @@ from services.gateway.resources import Gateway
 MOST_ERRORS = 20
 
 
-async def check_order(
-    gateway: Gateway, caller: Caller, kind: str, params: dict[str, Any], cloud: UUID | None
+async def check_order(  # noqa: PLR0913, PLR0917 - the parts of an order
+    gateway: Gateway,
+    caller: Caller,
+    kind: str,
+    params: dict[str, Any],
+    cloud: UUID | None,
+    inputs: Iterable[str] = (),
 ) -> None:
     """Raise a Problem that names what is wrong with the order."""
     known = await gateway.database.row("read_kind", kind)
     if known is None:
         raise Problem.of_field(UNKNOWN_KIND, "kind", f"{kind} is not known")
     check_params(known["params_schema"], params)
+    check_inputs(kind, known["inputs"], inputs)
     if cloud is None:
         if known["needs_source"]:
             raise Problem.of_field(INVALID_REQUEST, "cloud", f"is required by {kind}")

@@ -229,6 +229,24 @@ JOB_NOT_RETRYABLE = Kind(
     "Only a job that failed or was cancelled can be retried",
     "Wait for its end, or create a new job.",
 )
+PARENT_NOT_FOUND = Kind(
+    "parent_not_found",
+    404,
+    "A job to wait for is not there",
+    "Name jobs of your own: list them with GET /v1/jobs.",
+)
+TOO_MANY_PARENTS = Kind(
+    "too_many_parents",
+    422,
+    "A job can wait for 100 others at most",
+    "Let jobs in between gather some of them, and wait for those.",
+)
+PIPELINE_TOO_LONG = Kind(
+    "pipeline_too_long",
+    422,
+    "At most 100 jobs can wait in a row behind one",
+    "Order it when those before have ended, without naming them.",
+)
 UNKNOWN_KIND = Kind(
     "unknown_kind", 422, "No processor knows this kind of job", "List the kinds with GET /v1/kinds."
 )

@@ -138,6 +138,7 @@ def start(processor: Processor, scratch: Path) -> list["asyncio.Task[None]"]:
     begin("relay", processor.relay.run())
     begin("registrar", registrar.register(processor))
     begin("reaper", reaper.reap(processor))
+    begin("settler", reaper.settle(processor))
     begin("scheduler", scheduler.schedule(processor))
     begin("collector", reaper.collect(processor))
     begin("intake", processor.bus.consumer.consume(INTAKE, partial(intake.take_request, processor)))

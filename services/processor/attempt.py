@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.processor.inputs import fetch_inputs
 from services.processor.progress import Reporter, reporting
 from services.processor.resources import Processor
 from services.processor.runner import Answer, LogTail, Order, run_child
@@ -41,6 +42,7 @@ async def run_attempt(processor: Processor, job: Row, folder: Path, log: LogTail
     for name in ("in", "out", "scratch"):
         (folder / name).mkdir()
     source, source_name = await _fetch_source(processor, task, job, folder / "in")
+    inputs = await fetch_inputs(processor, job, folder / "in")
     await processor.failpoints.reach("processor.job.downloaded")
     order = Order(
         kind=task.kind,
@@ -52,6 +54,7 @@ async def run_attempt(processor: Processor, job: Row, folder: Path, log: LogTail
         memory_bytes=processor.settings.memory,
         workers=processor.settings.workers,
         sandbox=processor.settings.sandbox_required,
+        inputs=inputs,
     )
     async with reporting(processor, job) as report:
         answer = await run_child(

@@ -90,7 +90,7 @@ def _shut_in(order: dict[str, Any]) -> sandbox.Level:
     sandbox.require(order["sandbox"], kernel)
     return sandbox.enter(
         kernel,
-        source=Path(order["source"]) if order["source"] else None,
+        reads=[Path(path) for path in (order["source"], *order["inputs"].values()) if path],
         own=(Path(order["out"]), Path(order["scratch"])),
         parent=order["parent"],
     )
@@ -122,6 +122,7 @@ def _work(order: dict[str, Any], say: Callable[..., None], log: TextIO) -> Work:
         workers=order["workers"],
         progress=progress,
         log=write,
+        inputs={name: Path(path) for name, path in order["inputs"].items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""What nobody else ends: jobs of silent workers, jobs that never started, objects no row names."""
+"""What nobody else ends: jobs of silent workers, jobs that never started or wait in vain, objects no row names."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ from shared.errors import DatabaseUnavailable, StorageUnavailable
 
 BATCH = 100
 REAP_SECONDS = 1.0
+SETTLE_SECONDS = 10.0
 COLLECT_SECONDS = 600.0
 NAMES_AT_ONCE = 500
 
@@ -40,6 +41,24 @@ async def _reap_once(processor: Processor) -> None:
         JOBS_REAPED.inc(lost)
         logger.warning("jobs_reaped", lost=lost, overdue=overdue)
         processor.relay.wake()
+
+
+async def settle(processor: Processor) -> None:
+    """Release or fail the jobs that nothing keeps waiting, for ever; any number of processors may do so.
+
+    The end of a parent does it for its children. Left is what was changed by hand, and what was too
+    much for one transaction.
+    """
+    while True:
+        settled = 0
+        try:
+            settled = await processor.database.value("settle_waiting_jobs", BATCH)
+        except DatabaseUnavailable as error:
+            logger.warning("settler_waits", detail=error.detail)
+        if settled:
+            logger.info("waiting_jobs_settled", count=settled)
+            processor.relay.wake()
+        await asyncio.sleep(0 if settled == BATCH else SETTLE_SECONDS)
 
 
 async def collect(processor: Processor) -> None:

@@ -51,6 +51,7 @@ async def register_kinds(processor: Processor) -> None:
             sorted(task.limits.retry_codes),
             sorted(task.limits.no_retry_codes),
             task.version,
+            list(task.inputs),
         )
         for task in processor.tasks.values()
     ]

@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Order:
     memory_bytes: int
     workers: int
     sandbox: Level = "rlimits"
+    inputs: Mapping[str, Path] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """The order as the child reads it on stdin."""
@@ -49,6 +50,7 @@ class Order:
                 "params": self.params,
                 "source": str(self.source) if self.source else None,
                 "source_name": self.source_name,
+                "inputs": {name: str(path) for name, path in self.inputs.items()},
                 "out": str(self.out),
                 "scratch": str(self.scratch),
                 "memory_bytes": self.memory_bytes,

@@ -8,7 +8,7 @@ far we came is a level, which is logged, measured, and can be required.
 import ctypes
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -89,8 +89,8 @@ def require(required: Level, kernel: Kernel) -> None:
         )
 
 
-def enter(kernel: Kernel, *, source: Path | None, own: tuple[Path, ...], parent: int) -> Level:
-    """Shut this process in: it reads `source`, works in the folders `own`, never touches `parent`.
+def enter(kernel: Kernel, *, reads: Iterable[Path], own: tuple[Path, ...], parent: int) -> Level:
+    """Shut this process in: it reads the files `reads`, works in the folders `own`, never touches `parent`.
 
     Where there is no Landlock, seccomp is still used, although the level does not tell.
 
@@ -106,9 +106,11 @@ def enter(kernel: Kernel, *, source: Path | None, own: tuple[Path, ...], parent:
     if libc.prctl(PR_SET_NO_NEW_PRIVS, *(ctypes.c_ulong(value) for value in (1, 0, 0, 0))) != 0:
         raise OSError(ctypes.get_errno(), "The kernel refuses NO_NEW_PRIVS")
     if kernel.landlock:
-        rules = [*_runs_from(), *((folder, WORK) for folder in own)]
-        if source is not None:
-            rules.append((source, READ))
+        rules = [
+            *_runs_from(),
+            *((path, READ) for path in reads),
+            *((folder, WORK) for folder in own),
+        ]
         landlock.restrict(rules, kernel.landlock)
     if kernel.seccomp:
         seccomp.restrict(parent)

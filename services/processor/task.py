@@ -1,6 +1,6 @@
 """What a task kind is: the one shape that every file in tasks/ fills."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 GIBIBYTE = 1 << 30
+ANY_INPUT = ("*",)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Work:
     Attributes:
         source: the cloud's file, already downloaded and verified; None for kinds without one.
         source_name: the name it was uploaded under.
+        inputs: products of other jobs, downloaded and verified, by the names the order gives them.
         out: folder for products.
         scratch: folder for everything else; removed after the attempt.
         memory_bytes: how much memory the whole attempt should stay within.
@@ -93,6 +95,7 @@ class Work:
     workers: int
     progress: Progress
     log: Callable[[str], None]
+    inputs: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ class Task:
     """One task kind. Its file's name is the kind with `_` for `.`; presence is registration.
 
     `prepare` loads what `run` needs and its file does not import. It is called once, in the process
-    that all children are forked from: it opens nothing and starts no thread.
+    that all children are forked from: it opens nothing and starts no thread. `inputs` are the names
+    under which it takes products of other jobs; `ANY_INPUT` alone allows every name.
     """
 
     kind: str
@@ -112,5 +116,6 @@ class Task:
     prepare: Callable[[], None] | None = None
     pool: str = "default"
     needs_source: bool = False
+    inputs: tuple[str, ...] = ()
     version: int = 1
     limits: Limits = field(default_factory=Limits)

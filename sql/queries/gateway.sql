@@ -110,6 +110,22 @@ select * from create_job_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 -- Idempotency-Key stands for another order.
 select (job).*, made from create_unique_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 
+-- name: find_parents
+-- The jobs that a new one is to wait for, and how deep they lie; one that is missing is not ours.
+select id, depth from jobs where id = any ($1::uuid[])
+
+-- name: create_child_job
+-- Accept a job that waits for others.
+select * from create_child_job($1, $2, $3, $4, $5, $6, $7, $8, $9)
+
+-- name: create_child_job_once
+-- The same under an Idempotency-Key; a row of nulls when the key stands for another order.
+select * from create_child_job_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+
+-- name: read_families
+-- Whom these jobs waited for, wait for still, and who waits for them.
+select * from read_families($1, $2)
+
 -- name: read_job
 -- One job; by `read_at` a reader tells how old its progress is.
 select *, now() as read_at from read_job($1, $2)

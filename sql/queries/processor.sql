@@ -25,6 +25,14 @@ select * from claim_job($1::text, $2::text[], $3::double precision, $4::uuid)
 select source_object, source_name, source_bytes, source_crc32c from clouds
 where id = $1::uuid and workspace_id = $2::uuid and state = 'stored'
 
+-- name: read_inputs
+-- The products of other jobs that a job takes, by the name it gives them; nulls where there is none.
+select input.key as name, input.value ->> 'job' as job, input.value ->> 'product' as product,
+    p.object, p.crc32c
+from jsonb_each($2::jsonb) input
+left join products p on p.workspace_id = $1::uuid
+    and p.job_id = (input.value ->> 'job')::uuid and p.name = input.value ->> 'product'
+
 -- name: beat
 -- Extend the lease, store progress and when it was told, learn of a cancel and of the job's time in
 -- all being over. No row: the lease is lost.
@@ -57,6 +65,10 @@ select reap_lost_jobs($1::integer)
 -- End the jobs that were not started, or have not ended, in time.
 select fail_overdue_jobs($1::integer)
 
+-- name: settle_waiting_jobs
+-- Release or fail the jobs that nothing keeps waiting.
+select settle_waiting_jobs($1::integer)
+
 -- name: forget_old_keys
 -- An Idempotency-Key is kept for a day.
 delete from idempotency_keys where created_at < now() - interval '24 hours'
@@ -75,8 +87,8 @@ where not exists (select 1 from clouds where source_object = key)
 -- Say that this kind exists; a newer version's word stands.
 insert into kinds (kind, title, description, params_schema, result_schema, pool, needs_source,
                    attempts, backoff_seconds, run_seconds, start_seconds, total_seconds,
-                   retry_codes, no_retry_codes, version)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                   retry_codes, no_retry_codes, version, inputs)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 on conflict (kind) do update set
     title = excluded.title, description = excluded.description, params_schema = excluded.params_schema,
     result_schema = excluded.result_schema, pool = excluded.pool, needs_source = excluded.needs_source,
@@ -84,7 +96,7 @@ on conflict (kind) do update set
     run_seconds = excluded.run_seconds, start_seconds = excluded.start_seconds,
     total_seconds = excluded.total_seconds, retry_codes = excluded.retry_codes,
     no_retry_codes = excluded.no_retry_codes,
-    version = excluded.version, updated_at = now()
+    version = excluded.version, inputs = excluded.inputs, updated_at = now()
 where kinds.version <= excluded.version
 
 -- name: register_instance

@@ -15,7 +15,7 @@ SERVICES = ("gateway", "processor", "notifier")
 STATEMENTS = [(service, name) for service in SERVICES for name in load_statements(service)]
 TENANT_TABLES = {
     "workspaces", "members", "api_keys", "projects", "clouds", "jobs", "attempts", "job_events", "products",
-    "idempotency_keys", "webhooks", "deliveries", "schedules",
+    "idempotency_keys", "job_parents", "webhooks", "deliveries", "schedules",
 }  # fmt: skip
 
 

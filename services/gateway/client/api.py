@@ -134,7 +134,7 @@ class Pointmill:
         return await self.ask("GET", f"/v1/jobs/{quote(job_id, safe='')}", attempts=attempts)
 
     async def create_job(self, kind: str, params: Document, **more: Any) -> Document:
-        """Order a job; `more` may hold `cloud`, `priority`, `unique_key`. Asked twice, it is ordered once."""
+        """Order a job; `more` is what else the order says. Asked twice, it is ordered once."""
         return await self.ask(
             "POST",
             "/v1/jobs",

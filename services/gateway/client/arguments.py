@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from services.gateway.client.operating import add_operating
+from services.gateway.client.pipeline import add_pipeline_options
 
 STATES = ("waiting", "queued", "running", "succeeded", "failed", "cancelled")
 FILTERS = (
@@ -43,8 +44,8 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("name a job by its ID, or many by options such as --kind and --state")
     if options.command == "retry" and options.wait and options.id is None:
         parser.error("--wait is for a single job")
-    if getattr(options, "params", None):
-        names = [name for name, _ in options.params]
+    for pairs in (getattr(options, "params", None), getattr(options, "inputs", None)):
+        names = [name for name, _ in pairs or ()]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             parser.error(f"given twice: {', '.join(twice)}")
     return options
@@ -138,6 +139,7 @@ def _add_jobs(command: Any) -> None:
         metavar="KEY",
         help="take the job of this key that has not ended, if there is one",
     )
+    add_pipeline_options(run)
     _add_wait(run)
 
 

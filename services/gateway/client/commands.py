@@ -13,6 +13,7 @@ from services.gateway.client.display import (
     show_products,
     show_projects,
 )
+from services.gateway.client.pipeline import pipeline_of
 from services.gateway.client.wording import error_sentence
 
 
@@ -91,7 +92,9 @@ async def run(call: Call) -> int:
     }
     given = {name: value for name, value in more.items() if value is not None}
     async with call.server() as api:
-        made = await api.create_job(options.kind, dict(options.params), **given)
+        made = await api.create_job(
+            options.kind, dict(options.params), **given, **pipeline_of(options)
+        )
         return await _show_or_wait(call, api, made)
 
 

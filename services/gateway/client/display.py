@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.gateway.client.api import Document
+from services.gateway.client.pipeline import family_lines
 from services.gateway.client.wording import (
     age,
     duration,
@@ -119,6 +120,7 @@ def _job_lines(job: Document, now: datetime) -> list[tuple[str, Text]]:
         ("job", job["id"]),
         ("cloud", job.get("cloud")),
         ("retry of", job.get("retry_of")),
+        *family_lines(job),
         ("created", f"{age(job['created_at'], now)} ago"),
         ("attempt", job["attempt"] or None),
         ("took", duration(seconds) if seconds is not None else None),

@@ -10,18 +10,23 @@ from pydantic import Field, StringConstraints
 
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller
-from services.gateway.fields import NO_CONTROL, Document, IdempotencyKey, Order
+from services.gateway.fields import NO_CONTROL, Document, IdempotencyKey
 from services.gateway.models import Job, Jobs
 from services.gateway.orders import check_order
 from services.gateway.paging import Listing
+from services.gateway.pipelines import Waiting, check_parents, show_job, show_jobs
 from services.gateway.problems import (
     CLOUD_EMPTY,
     CLOUD_NOT_FOUND,
     IDEMPOTENCY_KEY_REUSED,
+    INVALID_REQUEST,
     JOB_ENDED,
     JOB_NOT_FOUND,
     JOB_NOT_RETRYABLE,
     JOB_NOT_UNIQUE,
+    PARENT_NOT_FOUND,
+    PIPELINE_TOO_LONG,
+    TOO_MANY_PARENTS,
     UNKNOWN_KIND,
     Problem,
 )
@@ -49,7 +54,7 @@ UniqueKey = Annotated[
 ]
 
 
-class NewJob(Order):
+class NewJob(Waiting):
     """A job to be done."""
 
     kind: KindName
@@ -86,6 +91,9 @@ class JobListing(Listing):
         CLOUD_EMPTY,
         IDEMPOTENCY_KEY_REUSED,
         JOB_NOT_UNIQUE,
+        PARENT_NOT_FOUND,
+        TOO_MANY_PARENTS,
+        PIPELINE_TOO_LONG,
     ),
 )
 async def create_job(
@@ -98,13 +106,25 @@ async def create_job(
 
     With an `Idempotency-Key` a repeat of the same order gives the same job; another order under
     the same key is refused. With a `unique_key` an order gives the job of that key that has not ended.
+    With `after` or `inputs` the job waits for others, in the state `waiting`.
     """
-    await check_order(gateway, caller, body.kind, body.params, body.cloud)
+    await check_order(gateway, caller, body.kind, body.params, body.cloud, body.inputs)
+    if body.waits:
+        if body.unique_key is not None:
+            message = "cannot be had together with after or inputs"
+            raise Problem.of_field(INVALID_REQUEST, "unique_key", message)
+        await check_parents(gateway, caller, body)
     order = (caller.workspace, body.kind, body.params, body.cloud, body.priority)
     asked = (*order, caller.principal, caller.trace)
     once = (None, None, None) if key is None else (ROUTE, key, _fingerprint(body))
     try:
-        if body.unique_key is not None:
+        if body.waits:
+            parents = (body.after, body.stored_inputs())
+            if key is None:
+                row = await gateway.database.row("create_child_job", *asked, *parents)
+            else:
+                row = await gateway.database.row("create_child_job_once", *asked, *parents, *once)
+        elif body.unique_key is not None:
             unique = (body.unique_key, body.on_duplicate == "refuse")
             row = await gateway.database.row("create_unique_job", *asked, *unique, *once)
         elif key is not None:
@@ -118,7 +138,7 @@ async def create_job(
     if body.on_duplicate == "refuse" and not row.get("made", True):
         raise Problem.of_field(JOB_NOT_UNIQUE, "unique_key", f"is that of job {row['id']}")
     gateway.wake_relay()
-    return _accepted(row)
+    return await _accepted(gateway, caller, row)
 
 
 def _fingerprint(body: NewJob) -> bytes:
@@ -126,12 +146,14 @@ def _fingerprint(body: NewJob) -> bytes:
     if body.unique_key is None:
         # As it was before there were any: a repeat may come to a newer gateway than the order.
         del order["unique_key"], order["on_duplicate"]
+    if not body.waits:
+        del order["after"], order["inputs"]
     return hashlib.sha256(orjson.dumps(order, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def _accepted(row: Row) -> Reply[Job]:
+async def _accepted(gateway: Gateway, caller: Caller, row: Row) -> Reply[Job]:
     headers = {"Location": f"/v1/jobs/{row['id']}", "Retry-After": "1"}
-    return Reply(Job.of(row), headers=headers)
+    return Reply(await show_job(gateway, caller, row), headers=headers)
 
 
 @routes.get("/v1/jobs")
@@ -145,7 +167,7 @@ async def list_jobs(
             "list_jobs", *after, query.limit + 1, query.state, query.kind, query.cloud
         )
     rows, cursor = query.cut(found)
-    return Jobs(items=[Job.of(row) for row in rows], next=cursor)
+    return Jobs(items=await show_jobs(gateway, caller, rows), next=cursor)
 
 
 @routes.get("/v1/jobs/{job_id}", problems=(JOB_NOT_FOUND,))
@@ -154,7 +176,7 @@ async def read_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
     row = await gateway.database.row("read_job", caller.workspace, job_id)
     if row is None:
         raise Problem(JOB_NOT_FOUND)
-    return Job.of(row)
+    return await show_job(gateway, caller, row)
 
 
 @routes.post("/v1/jobs/{job_id}/cancel", status=202, problems=(JOB_NOT_FOUND, JOB_ENDED))
@@ -167,7 +189,7 @@ async def cancel_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
     row = await gateway.database.row("cancel_job", caller.workspace, job_id)
     if row is None:
         raise Problem(JOB_NOT_FOUND)
-    job = Job.of(row)
+    job = await show_job(gateway, caller, row)
     if job.state in {JobState.SUCCEEDED, JobState.FAILED}:
         raise Problem(JOB_ENDED, f"The job has {job.state} already.")
     gateway.wake_relay()
@@ -191,7 +213,8 @@ async def hint_cancel(gateway: Gateway, caller: Caller, job_id: UUID) -> None:
 async def retry_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Reply[Job]:
     """Do a job that failed or was cancelled again.
 
-    It is a new job that names the old one in `retry_of`.
+    It is a new job that names the old one in `retry_of`. One that waited for others waits for the
+    newest retry of each that did not succeed.
     """
     row = await gateway.database.row(
         "retry_job", caller.workspace, job_id, caller.principal, caller.trace
@@ -202,4 +225,4 @@ async def retry_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Reply[Job
             raise Problem(JOB_NOT_FOUND)
         raise Problem(JOB_NOT_RETRYABLE, f"The job is {found['state']}.")
     gateway.wake_relay()
-    return _accepted(row)
+    return await _accepted(gateway, caller, row)

@@ -26,9 +26,11 @@ from tests.integration.gateway.contract import Contract
 OTHER_WORKSPACE = uuid.UUID("00000000-0000-7000-8000-0000000000ff")
 KINDS = {
     "demo.print": (False, {"first": {"type": "string"}, "second": {"type": "integer"}}),
+    "demo.gather": (False, {}),
     "file.checksum": (True, {}),
     "pointcloud.ingest": (True, {}),
 }
+INPUTS = {"demo.gather": ["*"], "file.checksum": ["other"]}
 
 
 @dataclass(frozen=True)
@@ -160,11 +162,12 @@ async def _announce_kinds(database: Database) -> None:
             }
             await connection.execute(
                 "insert into kinds (kind, title, description, params_schema, result_schema, pool,"
-                " needs_source, attempts, backoff_seconds, run_seconds, start_seconds, version)"
-                " values ($1, $1, '', $2, '{}', 'default', $3, 3, 2, 60, 600, 1)",
+                " needs_source, attempts, backoff_seconds, run_seconds, start_seconds, version, inputs)"
+                " values ($1, $1, '', $2, '{}', 'default', $3, 3, 2, 60, 600, 1, $4)",
                 kind,
                 orjson.dumps(schema).decode(),
                 needs_source,
+                INPUTS.get(kind, []),
             )
 
 

@@ -36,7 +36,7 @@ folder, inside, port = Path(sys.argv[1]), sys.argv[2] == 'inside', int(sys.argv[
 own = folder / 'scratch'
 if inside:
     kernel = sandbox.Kernel(int(sys.argv[4]), seccomp=sys.argv[5] == 'True')
-    level = sandbox.enter(kernel, source=folder / 'source', own=(own,), parent=os.getppid())
+    level = sandbox.enter(kernel, reads=[folder / 'source'], own=(own,), parent=os.getppid())
     print('level', level)
 libc = ctypes.CDLL(None, use_errno=True)
 def call(number, *arguments):

@@ -26,6 +26,8 @@ async def test_parameters_are_json_where_they_read_as_json(run: Run) -> None:
         ("mill",),
         ("run", "demo.print", "a"),
         ("run", "demo.print", "a=1", "a=2"),
+        ("run", "demo.gather", "--input", "left=0"),
+        ("run", "demo.gather", "--input", "left=0/copc", "--input", "left=1/copc"),
         ("jobs", "--state", "tired"),
         ("jobs", "--limit", "0"),
         ("cancel",),
