@@ -57,12 +57,14 @@ def draw_preview(surface: Surface | None, sample: Records, path: Path, longest: 
     if surface is None or not len(sample):
         Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(path, compress_level=4)
         return
-    _, places = np.unique(sample[["X", "Y"]], return_index=True)
+    together = (sample["X"].astype(np.int64) << 32) + sample["Y"]
+    _, places = np.unique(together, return_index=True)
     if len(places) <= _FEW_POINTS:
         picture = _draw_discs(surface, sample[places], longest)
     else:
         picture = _draw_relief(surface, longest)
-    picture.save(path, compress_level=4)
+    # More effort makes the file of a shaded picture no smaller.
+    picture.save(path, compress_level=2)
 
 
 def _draw_relief(surface: Surface, longest: int) -> Image.Image:
@@ -72,12 +74,13 @@ def _draw_relief(surface: Surface, longest: int) -> Image.Image:
     factor = longest / max(heights.shape)
     size = (max(round(heights.shape[1] * factor), 1), max(round(heights.shape[0] * factor), 1))
     cover = _resize(mask.astype(np.float32), size, Image.Resampling.BILINEAR)
-    relief = _resize(_extend(heights, mask), size, Image.Resampling.BICUBIC)
+    heights, *bands = _extend([heights, *bands], mask)
+    relief = _resize(heights, size, Image.Resampling.BICUBIC)
     light = _light(relief)
     if not bands:
         base = _tint(relief, heights[mask])
     else:
-        layers = [_resize(_extend(band, mask), size, Image.Resampling.BILINEAR) for band in bands]
+        layers = [_resize(band, size, Image.Resampling.BILINEAR) for band in bands]
         base = np.stack(layers, axis=-1)
     return _compose(base, light, np.clip((cover - 0.35) / 0.3, 0, 1))
 
@@ -145,33 +148,39 @@ def _unpack(packed: NDArray[np.uint64]) -> Grid:
     return ((packed[..., None] >> shifts) & np.uint64(0xFF)).astype(np.float32)
 
 
-def _sum_around(grid: NDArray[Any]) -> NDArray[Any]:
-    """For each cell the sum of the eight around it; beyond the edge there is nothing."""
-    padded = np.pad(grid, 1)
+def _neighbours(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """How many of the eight cells around each have points; beyond the edge there is nothing."""
+    padded = np.pad(mask.astype(np.uint8), 1)
     rows = padded[:-2] + padded[1:-1] + padded[2:]
-    total: NDArray[Any] = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - grid
+    total: NDArray[np.uint8] = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - mask
     return total
 
 
-def _neighbours(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """How many of the eight cells around each have points."""
-    return _sum_around(mask.astype(np.uint8))
+def _extend(grids: list[Grid], mask: NDArray[np.bool_]) -> list[Grid]:
+    """The grids continued over their edges, so that smoothing does not draw nothing into something.
 
-
-def _spread_out(grid: Grid, mask: NDArray[np.bool_]) -> Grid:
-    """For each cell the mean of the neighbours in the mask; 0 where there is none."""
-    mean: Grid = _sum_around(np.where(mask, grid, np.float32(0))) / np.maximum(_neighbours(mask), 1)
-    return mean
-
-
-def _extend(grid: Grid, mask: NDArray[np.bool_]) -> Grid:
-    """The grid continued over its edges, so that smoothing does not draw nothing into something."""
-    grid = np.where(mask, grid, np.float32(0))
+    Four cells far, each the mean of those around it that have values; the mean of all beyond.
+    """
+    known = np.pad(mask, 1).reshape(-1)
+    padded = [np.pad(np.where(mask, grid, np.float32(0)), 1).reshape(-1) for grid in grids]
+    width = mask.shape[1] + 2
+    columns = [np.array([-width, 0, width]) + right for right in (-1, 0, 1)]
+    empty = np.flatnonzero(np.pad(~mask, 1))
     for _ in range(4):
-        edge = ~mask & (_neighbours(mask) > 0)
-        grid = np.where(edge, _spread_out(grid, mask), grid)
-        mask = mask | edge
-    return np.where(mask, grid, grid[mask].mean())
+        count = np.zeros(len(empty), np.uint8)
+        for step in np.concatenate(columns):
+            count += known[empty + step]
+        edge, count, empty = empty[count > 0], count[count > 0], empty[count == 0]
+        for values in padded:
+            above, here, below = (
+                [values[edge + column[row]] for column in columns] for row in range(3)
+            )
+            left, middle, right = (a + b + c for a, b, c in zip(above, here, below, strict=True))
+            values[edge] = (left + middle + right) / count
+        known[edge] = True
+    reached = known.reshape(-1, width)[1:-1, 1:-1]
+    inner = [values.reshape(-1, width)[1:-1, 1:-1] for values in padded]
+    return [np.where(reached, grid, grid[reached].mean()) for grid in inner]
 
 
 def _resize(grid: Grid, size: tuple[int, int], how: Image.Resampling) -> Grid:
