@@ -26,6 +26,8 @@ FAILPOINTS = frozenset(
         "processor.job.running",  # the child works, and has just said how far it is
         "processor.job.computed",  # the child has ended well, no product is stored
         "processor.job.stored",  # products are in the store, the job is not finished
+        "processor.batch.computed",  # the child of light jobs has ended, none of them is finished
+        "processor.batch.finished",  # their end is committed
         "processor.job.finished",  # the end is committed
         "processor.schedule.ordered",  # a planned time has made its job, in a transaction still open
         "processor.schedule.committed",  # it is committed, and nobody has heard of it

@@ -39,9 +39,17 @@ EXCHANGES = {
     UNROUTED: "fanout",  # the broker: requests nobody takes
 }
 
-POOLS = ("default",)
+LIGHT = "light"
+"""The pool of jobs that take well under a second; they are claimed, run and finished in batches."""
+
+POOLS = ("default", LIGHT)
 INTAKE = "processor.intake"
 NOTIFIER_EVENTS = "notifier.events"
+
+
+def work_key(pool: str) -> str:
+    """The routing key of a pool's doorbells."""
+    return f"work.{pool}"
 
 
 def work_queue(pool: str) -> str:
@@ -60,7 +68,7 @@ class Queue:
 
 QUEUES = {
     INTAKE: Queue(REQUESTS, ("request.#",)),
-    **{work_queue(pool): Queue(WORK, (f"work.{pool}",)) for pool in POOLS},
+    **{work_queue(pool): Queue(WORK, (work_key(pool),)) for pool in POOLS},
     NOTIFIER_EVENTS: Queue(EVENTS, ("*.job.*.succeeded", "*.job.*.failed", "*.job.*.cancelled")),
     "processor.dead": Queue(DEAD, ("request.#", "work.#"), dead_letters=False),
     "notifier.dead": Queue(DEAD, ("*.job.#",), dead_letters=False),

@@ -15,7 +15,8 @@ grant select on kinds to gateway, processor, notifier;
 
 -- gateway
 grant execute on function find_api_key(text) to gateway;
-grant execute on function tell_job(jobs, text, jsonb), ring_for(jobs) to gateway, processor;
+grant execute on function job_message(jobs, uuid, text, jsonb), tell_job(jobs, text, jsonb), ring_for(jobs)
+    to gateway, processor;
 grant execute on function create_job(uuid, text, jsonb, uuid, smallint, text, text, uuid, uuid) to gateway, processor;
 grant execute on function create_job_once(uuid, text, jsonb, uuid, smallint, text, text, text, text, bytea) to gateway;
 grant execute on function finish_upload(uuid, uuid, text, text, bigint, text, jsonb, text, text) to gateway;
@@ -61,6 +62,7 @@ grant execute on function keep_dead_letter(bytea, text, text, text, text, text, 
     bigint, boolean) to processor;
 grant insert, delete, update (seen, last_seen_at, reason, detail, headers) on dead_letters to processor;
 grant execute on function claim_job(text, text[], double precision, uuid),
+    claim_light_jobs(text, text[], double precision, uuid, integer), finish_light_jobs(jsonb),
     finish_job(uuid, integer, jsonb, jsonb, text), end_attempt(jobs, text, jsonb, boolean, text),
     out_of_time(jobs, text),
     fail_job(uuid, integer, jsonb, boolean, text), release_job(uuid, integer),

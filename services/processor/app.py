@@ -12,6 +12,7 @@ from services.processor import (
     catalogue,
     dead_letters,
     intake,
+    light,
     reaper,
     registrar,
     sandbox,
@@ -31,7 +32,7 @@ from shared.objects import open_store
 from shared.outbox import Relay
 from shared.process import Supervisor, instance_name, service_version
 from shared.replays import replay
-from shared.topology import CONTROL, DEAD_QUEUES, EVENTS, INTAKE, POOLS, PROGRESS, WORK
+from shared.topology import CONTROL, DEAD_QUEUES, EVENTS, INTAKE, LIGHT, POOLS, PROGRESS, WORK
 
 logger = structlog.get_logger()
 
@@ -43,7 +44,9 @@ async def open_processor(settings: Settings) -> AsyncIterator[Processor]:
     failpoints = Failpoints.from_environment()
     async with AsyncExitStack() as stack:
         database = await open_database(
-            settings.database_url.get_secret_value(), "processor", size=settings.slots + 6
+            settings.database_url.get_secret_value(),
+            "processor",
+            size=settings.slots + settings.light_slots + 6,
         )
         stack.push_async_callback(database.close)
         objects = await open_store(settings.storage_url)
@@ -156,9 +159,14 @@ def start(processor: Processor, scratch: Path) -> list["asyncio.Task[None]"]:
         ),
     )
     return [
-        begin(f"slot {pool} {number}", worker.keep_slot_busy(processor, pool, scratch))
+        begin(f"slot {pool} {number}", keep_busy(processor, pool, scratch))
         for pool in POOLS
-        for number in range(processor.settings.slots)
+        for keep_busy, slots in [
+            (light.keep_slot_busy, processor.settings.light_slots)
+            if pool == LIGHT
+            else (worker.keep_slot_busy, processor.settings.slots)
+        ]
+        for number in range(slots)
     ]
 
 

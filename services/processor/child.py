@@ -5,6 +5,7 @@ sandbox, progress, then `result` or `error`. Whatever the task prints goes to st
 """
 
 import ctypes
+import io
 import json
 import os
 import resource
@@ -20,11 +21,12 @@ from pydantic import ValidationError
 
 from services.processor import sandbox
 from services.processor.catalogue import load_task
-from services.processor.task import Limits, Outcome, Work
+from services.processor.task import Limits, Outcome, Task, Work
 from shared.errors import PointmillError
 
 PR_SET_PDEATHSIG = 1
 MAX_RESULT_BYTES = 32 * 1024
+MAX_LOG_CHARACTERS = 4000
 CPU_SLACK_SECONDS = 10
 
 
@@ -70,19 +72,42 @@ def main() -> int:
         say(sandbox=_shut_in(order))
         task = load_task(order["kind"])
         set_limits(task.limits)
-        params = task.params.model_validate(order["params"])
-        outcome = task.run(params, _work(order, say, sys.stderr))
-        say(**_describe(outcome))
     except PointmillError as error:
         say(error=error.to_dict(), retryable=error.retryable)
-    except ValidationError as error:
-        say(error=_invalid_params(error), retryable=False)
-    except MemoryError:
-        say(error=_out_of_memory(), retryable=False)
-    except Exception:  # a bug in the task: its trace goes to the log, not to the user
+        return 0
+    except Exception:
         traceback.print_exc()
         say(error=_task_error(), retryable=True)
+        return 0
+    if order["batch"] is None:
+        say(**_run(task, order["params"], _work(order, say, sys.stderr)))
+    else:
+        for params in order["batch"]:
+            log = io.StringIO()
+            ending = _run(task, params, _work(order, _unheard, log), log)
+            say(**ending, log=log.getvalue()[-MAX_LOG_CHARACTERS:])
     return 0
+
+
+def _unheard(**_: Any) -> None:
+    """A light job ends before anybody could read how far it is."""
+
+
+def _run(
+    task: Task, params: dict[str, Any], work: Work, log: TextIO | None = None
+) -> dict[str, Any]:
+    """Run the task once; its `result` or its `error`, as the parent reads it."""
+    try:
+        return _describe(task.run(task.params.model_validate(params), work))
+    except PointmillError as error:
+        return {"error": error.to_dict(), "retryable": error.retryable}
+    except ValidationError as error:
+        return {"error": _invalid_params(error), "retryable": False}
+    except MemoryError:
+        return {"error": _out_of_memory(), "retryable": False}
+    except Exception:  # a bug in the task: its trace goes to the log, not to the user
+        traceback.print_exc(file=log)
+        return {"error": _task_error(), "retryable": True}
 
 
 def _shut_in(order: dict[str, Any]) -> sandbox.Level:

@@ -28,7 +28,10 @@ logger = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Order:
-    """What a child is told. Paths are local and exist; `sandbox` is the least level it may work at."""
+    """What a child is told. Paths are local and exist; `sandbox` is the least level it may work at.
+
+    With a `batch` the task is run once for each of its parameters, one after the other.
+    """
 
     kind: str
     params: dict[str, Any]
@@ -40,6 +43,7 @@ class Order:
     workers: int
     sandbox: Level = "rlimits"
     inputs: Mapping[str, Path] = field(default_factory=dict)
+    batch: tuple[dict[str, Any], ...] | None = None
 
     def to_json(self) -> bytes:
         """The order as the child reads it on stdin."""
@@ -48,6 +52,7 @@ class Order:
                 "parent": os.getpid(),
                 "kind": self.kind,
                 "params": self.params,
+                "batch": self.batch,
                 "source": str(self.source) if self.source else None,
                 "source_name": self.source_name,
                 "inputs": {name: str(path) for name, path in self.inputs.items()},
@@ -71,8 +76,10 @@ class Answer:
 class LogTail:
     """The last lines that a child has written to stderr, without secrets and without control characters."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str = "") -> None:
         self._lines: deque[str] = deque(maxlen=LOG_LINES)
+        for line in text.splitlines():
+            self.add(line.encode())
 
     def add(self, line: bytes) -> None:
         """Keep a line."""
@@ -110,9 +117,51 @@ async def run_child(
         TaskFailed: the task refused, crashed, or took too much; another attempt would not help.
         Retry, ChildDied: another attempt may succeed.
     """
+    endings: list[dict[str, Any]] = []
+    status = await _live(forks, order, bounds, _Listener(endings.append, on_progress, log))
+    if not endings:
+        raise _silent_death(status, order.kind)
+    ending = _understand(endings[-1])
+    if isinstance(ending, PointmillError):
+        raise ending
+    return ending
+
+
+async def run_batch(
+    forks: Forks, order: Order, bounds: Bounds
+) -> list[tuple[Answer | PointmillError, LogTail]]:
+    """Run the order's batch in one process tree: the ending and the log of each job, in order.
+
+    There are fewer endings than jobs if the tree died, or was stopped, on the way: the first job
+    without one was it.
+    """
+    endings: list[dict[str, Any]] = []
+    try:
+        await _live(forks, order, bounds, _Listener(endings.append, lambda _: None, LogTail()))
+    except PointmillError as error:
+        logger.warning("batch_stopped", kind=order.kind, code=error.code, detail=error.detail)
+    return [(_understand(words), LogTail(words.get("log", ""))) for words in endings]
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """Who hears what a child says."""
+
+    on_ending: Callable[[dict[str, Any]], None]
+    on_progress: Callable[[dict[str, Any]], None]
+    log: LogTail
+
+
+async def _live(forks: Forks, order: Order, bounds: Bounds, listener: _Listener) -> int:
+    """Have the order's child live, heard and within its bounds; its exit status.
+
+    Raises:
+        TaskFailed: it exceeded a bound.
+        ChildDied: it could not be started.
+    """
     child = await forks.spawn(order.kind, order.to_json(), order.scratch)
     try:
-        working = asyncio.create_task(_converse(child, on_progress, log))
+        working = asyncio.create_task(_converse(child, listener))
         folders = (order.out, order.scratch)
         watching = asyncio.create_task(watch(child.pid, folders, bounds))
         try:
@@ -120,7 +169,7 @@ async def run_child(
                 await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
                 if watching.done():
                     watching.result()
-                answer, status = await working
+                return await working
         except TimeoutError:
             raise TaskFailed(
                 "time_limit",
@@ -136,7 +185,6 @@ async def run_child(
             watching.cancel()
     finally:
         await _to_the_end(child)
-    return _judge(answer, status, order.kind)
 
 
 async def _to_the_end(child: Child) -> None:
@@ -152,18 +200,14 @@ async def _to_the_end(child: Child) -> None:
         raise cancelled
 
 
-async def _converse(
-    child: Child, on_progress: Callable[[dict[str, Any]], None], log: LogTail
-) -> tuple[dict[str, Any] | None, int]:
-    """Hear the child to its end: its last words and its exit status."""
-    answer, _ = await asyncio.gather(_read_answer(child, on_progress), _read_log(child, log))
-    return answer, await child.wait()
+async def _converse(child: Child, listener: _Listener) -> int:
+    """Hear the child to its end; its exit status."""
+    await asyncio.gather(_read_words(child, listener), _read_log(child, listener.log))
+    return await child.wait()
 
 
-async def _read_answer(
-    child: Child, on_progress: Callable[[dict[str, Any]], None]
-) -> dict[str, Any] | None:
-    answer = level = None
+async def _read_words(child: Child, listener: _Listener) -> None:
+    level = None
     async for line in _lines(child.stdout):
         try:
             words = orjson.loads(line)
@@ -176,10 +220,9 @@ async def _read_answer(
             logger.info("attempt_sandboxed", sandbox=level)
             ATTEMPTS_SANDBOXED.labels(level).inc()
         elif "progress" in words:
-            on_progress(words["progress"])
+            listener.on_progress(words["progress"])
         else:
-            answer = words
-    return answer
+            listener.on_ending(words)
 
 
 async def _read_log(child: Child, log: LogTail) -> None:
@@ -198,38 +241,37 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
         yield line
 
 
-def _judge(answer: dict[str, Any] | None, status: int, kind: str) -> Answer:
-    """What the answer and the exit status mean together.
+def _understand(words: dict[str, Any]) -> Answer | PointmillError:
+    """What a child's last words on a job mean."""
+    if "result" in words:
+        return Answer(words["result"], words["products"])
+    if words.get("retryable"):
+        return Retry(words["error"])
+    return TaskFailed(**words["error"])
 
-    Raises:
-        TaskFailed, Retry, ChildDied: as `run_child`.
-    """
-    if answer is not None and "result" in answer:
-        return Answer(answer["result"], answer["products"])
-    if answer is not None and answer.get("retryable"):
-        raise Retry(answer["error"])
-    if answer is not None:
-        raise TaskFailed(**answer["error"])
+
+def _silent_death(status: int, kind: str) -> PointmillError:
+    """What an exit status means when there were no last words."""
     if status == -signal.SIGKILL:
-        raise ChildDied(
+        return ChildDied(
             "It was killed from outside, most likely because the machine ran out of memory."
         )
     if status == -signal.SIGXCPU:
-        raise TaskFailed(
+        return TaskFailed(
             "cpu_limit",
             "The task used too much processor time",
             f"{kind} has a limit.",
             "Split the file.",
         )
     if status == -signal.SIGXFSZ:
-        raise TaskFailed(
+        return TaskFailed(
             "file_limit",
             "The task wrote too large a file",
             f"{kind} has a limit.",
             "Split the file.",
         )
     how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-    raise TaskFailed(
+    return TaskFailed(
         "task_crashed",
         "The file made the task crash",
         f"The process ended with {how} before it could say why. Nothing else was harmed.",

@@ -22,6 +22,7 @@ class Settings(BaseSettings):
         host: where health and metrics are served.
         port: where health and metrics are served.
         slots: how many jobs run at the same time.
+        light_slots: how many batches of light jobs run beside them at the same time.
         workers: how many processes one job may keep busy.
         memory: bytes one job should stay within, all its processes together.
         memory_factor: an attempt whose processes hold this many times `memory` is stopped.
@@ -43,7 +44,8 @@ class Settings(BaseSettings):
     storage_url: str
     host: str = "127.0.0.1"
     port: int = Field(default=8081, ge=0, le=65535)
-    slots: int = Field(default=1, ge=1, le=64)
+    slots: int = Field(default=1, ge=0, le=64)
+    light_slots: int = Field(default=2, ge=0, le=16)
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     memory: int = Field(default=GIBIBYTE, ge=256 << 20)
     memory_factor: float = Field(default=2, ge=1)

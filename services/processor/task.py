@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from shared.topology import LIGHT
+
 GIBIBYTE = 1 << 30
 ANY_INPUT = ("*",)
 
@@ -102,6 +104,9 @@ class Work:
 class Task:
     """One task kind. Its file's name is the kind with `_` for `.`; presence is registration.
 
+    A kind in the pool `light` takes well under a second, works on no file and makes none; its jobs are
+    claimed, run and finished in batches.
+
     `prepare` loads what `run` needs and its file does not import. It is called once, in the process
     that all children are forked from: it opens nothing and starts no thread. `inputs` are the names
     under which it takes products of other jobs; `ANY_INPUT` alone allows every name.
@@ -119,3 +124,12 @@ class Task:
     inputs: tuple[str, ...] = ()
     version: int = 1
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ValueError: a light kind wants a file.
+        """
+        if self.pool == LIGHT and self.needs_source:
+            raise ValueError(f"{self.kind} is light: it cannot work on a file.")

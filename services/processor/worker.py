@@ -82,7 +82,7 @@ async def run_job(processor: Processor, job: Row, scratch: Path) -> None:
             outcome = await _run_owned(processor, job, folder, log)
         except asyncio.CancelledError:
             # The service is leaving and the grace is over: give the job back at once.
-            await asyncio.shield(_release(processor, job))
+            await asyncio.shield(release(processor, job))
             raise
         finally:
             JOBS_RUNNING.dec()
@@ -116,9 +116,9 @@ async def _run_owned(processor: Processor, job: Row, folder: Path, log: LogTail)
         LEASES_LOST.inc()
         return "lost"
     except CancelRequested:
-        return await _end(processor, job, PointmillError("It was cancelled."), log)
+        return await end(processor, job, PointmillError("It was cancelled."), log)
     except OutOfTime:
-        return await _end(processor, job, TotalTimeLimit("Its attempt was stopped."), log)
+        return await end(processor, job, TotalTimeLimit("Its attempt was stopped."), log)
     finally:
         del processor.running[job["id"]]
         await _stop(working)
@@ -130,13 +130,13 @@ async def _work_and_finish(processor: Processor, job: Row, folder: Path, log: Lo
     try:
         done = await run_attempt(processor, job, folder, log)
     except PointmillError as error:
-        return await _end(processor, job, error, log)
+        return await end(processor, job, error, log)
     except Exception as error:  # this machine's fault or ours: the job goes on, the service too
         logger.exception("attempt_broke")
-        return await _end(
+        return await end(
             processor, job, LocalFault(f"The worker met a {type(error).__name__}."), log
         )
-    return await _finish(processor, job, done, log)
+    return await finish(processor, job, done, log)
 
 
 class LocalFault(PointmillError):
@@ -156,9 +156,9 @@ class TotalTimeLimit(PointmillError):
     remedy = "Retry it when less is going on, or ask the operators for a longer limit of its kind."
 
 
-async def _finish(processor: Processor, job: Row, done: Done, log: LogTail) -> str:
+async def finish(processor: Processor, job: Row, done: Done, log: LogTail) -> str:
     """Commit the success; only while the attempt owns the job and nobody asked to cancel."""
-    finished = await _until_answered(
+    finished = await until_answered(
         lambda: processor.database.value(
             "finish_job", job["id"], job["attempt"], done.result, done.products, log.text()
         )
@@ -166,16 +166,16 @@ async def _finish(processor: Processor, job: Row, done: Done, log: LogTail) -> s
     if finished:
         await processor.failpoints.reach("processor.job.finished")
         return "succeeded"
-    row = await _until_answered(lambda: processor.database.row("read_ending", job["id"]))
+    row = await until_answered(lambda: processor.database.row("read_ending", job["id"]))
     if row is not None and row["state"] == "succeeded" and row["attempt"] == job["attempt"]:
         return "succeeded"  # the COMMIT whose answer was lost had worked
-    return await _end(processor, job, PointmillError("It was cancelled at the last moment."), log)
+    return await end(processor, job, PointmillError("It was cancelled at the last moment."), log)
 
 
-async def _end(processor: Processor, job: Row, error: PointmillError, log: LogTail) -> str:
+async def end(processor: Processor, job: Row, error: PointmillError, log: LogTail) -> str:
     """Say that the attempt did not succeed; the database decides what becomes of the job."""
     logger.info("attempt_failed", code=error.code, detail=error.detail)
-    state: str | None = await _until_answered(
+    state: str | None = await until_answered(
         lambda: processor.database.value(
             "fail_job", job["id"], job["attempt"], error.to_dict(), error.retryable, log.text()
         )
@@ -183,7 +183,8 @@ async def _end(processor: Processor, job: Row, error: PointmillError, log: LogTa
     return {"queued": "retried", None: "lost"}.get(state, str(state))
 
 
-async def _release(processor: Processor, job: Row) -> None:
+async def release(processor: Processor, job: Row) -> None:
+    """Give the job back at once; no failure is counted."""
     try:
         await processor.database.value("release_job", job["id"], job["attempt"])
         logger.info("attempt_released")
@@ -191,7 +192,7 @@ async def _release(processor: Processor, job: Row) -> None:
         logger.warning("release_not_stored", detail=error.detail)  # the lease runs out by itself
 
 
-async def _until_answered(ask: Callable[[], Awaitable[T]]) -> T:
+async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask the database until it answers. Every such question may be repeated: the fence holds."""
     while True:
         try:

@@ -45,9 +45,9 @@ class Bus:
         self.consumer = Consumer(self._consuming, instance)
         self._doorbells: list[Doorbells] = []
 
-    def doorbells(self, queue: str) -> Doorbells:
-        """The doorbells of a pool's queue."""
-        doorbells = Doorbells(self._consuming, queue)
+    def doorbells(self, queue: str, at_once: int = 1) -> Doorbells:
+        """The doorbells of a pool's queue, taken one by one or many at once."""
+        doorbells = Doorbells(self._consuming, queue, at_once)
         self._doorbells.append(doorbells)
         return doorbells
 

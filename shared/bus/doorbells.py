@@ -1,4 +1,4 @@
-"""Doorbells: taken one at a time, and only while a slot is free."""
+"""Doorbells: by default taken one at a time, and only while a slot is free."""
 
 import asyncio
 import time
@@ -18,12 +18,14 @@ class Doorbells:
     """The doorbells of one queue, pulled.
 
     A busy worker must not hold a doorbell that an idle one could answer: the prefetch is one, and
-    `pause` stops the flow before the last doorbell is acknowledged.
+    `pause` stops the flow before the last doorbell is acknowledged. Who takes its work in batches
+    takes doorbells `at_once`, and one answer is the answer to all that have come.
     """
 
-    def __init__(self, link: Link, queue: str) -> None:
+    def __init__(self, link: Link, queue: str, at_once: int = 1) -> None:
         self._link = link
         self._name = queue
+        self._at_once = at_once
         self._stack = AsyncExitStack()
         self._channel: AbstractChannel | None = None
         self._queue: AbstractQueue | None = None
@@ -67,8 +69,11 @@ class Doorbells:
         if not more_slots:
             await self.pause()
         rung, self._rung = self._rung, None
-        if rung is not None:
-            await acknowledge(rung.ack())
+        if rung is None:
+            return
+        while self._at_once > 1 and not self._arrived.empty():
+            rung = self._arrived.get_nowait()
+        await acknowledge(rung.ack(multiple=self._at_once > 1))
 
     async def pause(self) -> None:
         """Stop the flow until the next `wait`; a doorbell that came meanwhile is left to others."""
@@ -109,7 +114,9 @@ class Doorbells:
         if not self.ready:
             await self._forget()
             self._arrived = asyncio.Queue()
-            self._channel = await self._stack.enter_async_context(open_channel(self._link, 1))
+            self._channel = await self._stack.enter_async_context(
+                open_channel(self._link, self._at_once)
+            )
             async with asyncio.timeout(RPC_SECONDS):
                 self._queue = await self._channel.declare_queue(self._name, passive=True)
         if self._channel is None or self._queue is None:

@@ -20,6 +20,14 @@ where id = $1::bigint
 -- The next job for a free slot, if there is one.
 select * from claim_job($1::text, $2::text[], $3::double precision, $4::uuid)
 
+-- name: claim_light_jobs
+-- A batch of light jobs for a free slot; no row when there is none.
+select * from claim_light_jobs($1::text, $2::text[], $3::double precision, $4::uuid, $5::integer)
+
+-- name: finish_light_jobs
+-- These light jobs are done: the ids of those that were ours to finish.
+select * from finish_light_jobs($1::jsonb) as job
+
 -- name: read_source
 -- The file a job works on.
 select source_object, source_name, source_bytes, source_crc32c from clouds

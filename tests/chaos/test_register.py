@@ -23,6 +23,8 @@ PLACES = {
     "processor.outbox.published": ["services/processor/app.py"],
     "processor.doorbell.received": ["services/processor/worker.py"],
     "processor.job.claimed": ["services/processor/worker.py"],
+    "processor.batch.computed": ["services/processor/light.py"],
+    "processor.batch.finished": ["services/processor/light.py"],
     "processor.job.downloaded": ["services/processor/attempt.py"],
     "processor.job.running": ["services/processor/progress.py"],
     "processor.job.computed": ["services/processor/attempt.py"],

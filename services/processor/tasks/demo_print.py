@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.processor.task import Limits, Outcome, Task, Work
+from shared.topology import LIGHT
 
 
 class Params(BaseModel):
@@ -34,5 +35,6 @@ TASK = Task(
     params=Params,
     result=Result,
     run=run,
+    pool=LIGHT,
     limits=Limits(run_seconds=30, cpu_seconds=30),
 )

@@ -27,7 +27,7 @@ async def test_a_service_dies_at_its_failpoint_and_the_job_ends_after_its_return
     await idle_system.start("processor", failpoints="processor.job.claimed=kill")
     await idle_system.register_webhook()
     assert "demo.print" in await kinds(idle_system)
-    job = await create_job(idle_system, "demo.print", {"first": "a"})
+    job = await create_job(idle_system, "demo.sleep", {"seconds": 0})
     assert await idle_system.wait_ended("processor") == -signal.SIGKILL
     await idle_system.start("processor")
     assert (await idle_system.wait_job(job))["state"] == "succeeded"
