@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from services.processor.pointcloud.ground.openings import Heights
 from services.processor.pointcloud.rasters.validity import INTERPOLATED, MEASURED, VOID
-from services.processor.pointcloud.rasters.voids import distance_to, fill_smoothly, within_outline
+from services.processor.pointcloud.rasters.voids import fill_smoothly, near, within_outline
 
 Validity = NDArray[np.uint8]
 
@@ -38,7 +38,7 @@ def span_terrain(measured: Heights, seen: NDArray[np.bool_], reach: float) -> Te
     validity = np.where(known, np.uint8(MEASURED), np.uint8(VOID))
     if not known.any():
         return Terrain(measured, validity)
-    between = within_outline(seen, reach) & (distance_to(known) <= reach) & ~known
+    between = within_outline(seen, reach) & near(known, reach) & ~known
     validity[between] = INTERPOLATED
     heights = np.where(validity == VOID, np.float32(np.nan), fill_smoothly(measured))
     return Terrain(heights.astype(np.float32), validity)

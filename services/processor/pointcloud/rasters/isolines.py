@@ -7,7 +7,6 @@ from typing import cast
 import contourpy
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from services.processor.pointcloud.ground.openings import Heights
 from services.processor.pointcloud.rasters.voids import fill_smoothly, halved
@@ -53,8 +52,24 @@ def smoothed(heights: Heights) -> tuple[Heights, int]:
         heights, known = halved(heights, known)
         joined *= 2
     filled = fill_smoothly(np.where(known, heights, np.float32(np.nan)))
-    smooth = ndimage.gaussian_filter(filled, _SMOOTHING, mode="nearest", truncate=3.0)
-    return np.where(known, smooth, np.float32(np.nan)), joined
+    return np.where(known, _blurred(filled), np.float32(np.nan)), joined
+
+
+def _blurred(heights: Heights) -> Heights:
+    """The heights as a Gaussian sees them; beyond the edge lies what lies at the edge."""
+    radius = round(3 * _SMOOTHING)
+    weights = np.exp(-0.5 / _SMOOTHING**2 * np.arange(-radius, radius + 1) ** 2)
+    weights /= weights.sum()
+    for axis in (0, 1):
+        size, widths = heights.shape[axis], [(0, 0), (0, 0)]
+        widths[axis] = (radius, radius)
+        lines = np.moveaxis(np.pad(heights.astype(np.float64), widths, mode="edge"), axis, 0)
+        total = lines[radius : radius + size] * weights[radius]
+        for away in range(radius, 0, -1):
+            behind, ahead = lines[radius - away :][:size], lines[radius + away :][:size]
+            total += (behind + ahead) * weights[radius - away]
+        heights = np.moveaxis(total, 0, axis).astype(np.float32)
+    return heights
 
 
 def lines_at(smooth: Heights, joined: int, levels: NDArray[np.float64]) -> Iterator[list[Line]]:

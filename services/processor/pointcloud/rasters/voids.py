@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Heights = NDArray[np.float32]
 _FARTHEST = 4
+_SHORT = 64
+"""Cells; up to here looking along each row is cheaper than loading the library for distances."""
+
+_MANY = 1 << 30
 
 
 def fill_smoothly(grid: Heights, rounds: int = 4) -> Heights:
@@ -37,6 +40,8 @@ def fill_from_nearest(grid: Heights) -> Heights:
     empty = np.isnan(grid)
     if not empty.any() or empty.all():
         return grid
+    from scipy import ndimage  # noqa: PLC0415 - takes long to load, and few clouds need it
+
     place = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
     filled: Heights = grid[tuple(place)]
     for _ in range(2):
@@ -44,12 +49,33 @@ def fill_from_nearest(grid: Heights) -> Heights:
     return filled
 
 
-def distance_to(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How many cells away the nearest cell of the mask is; infinite if the mask is empty."""
+def near(mask: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
+    """Where a cell of the mask is at most `reach` cells away, from middle to middle."""
     if not mask.any():
-        return np.full(mask.shape, np.inf)
-    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~mask)
-    return distance
+        return mask
+    if reach > _SHORT:
+        from scipy import ndimage  # noqa: PLC0415 - as above
+
+        distant: NDArray[np.bool_] = ndimage.distance_transform_edt(~mask) <= reach
+        return distant
+    # A disc is a pile of lines, each as wide as its distance from the middle lets it be.
+    radius, along = int(reach), _along_rows(mask)
+    found: NDArray[np.bool_] = along <= radius
+    for down in range(1, min(radius, len(mask) - 1) + 1):
+        half = max(h for h in range(radius + 1) if math.sqrt(down * down + h * h) <= reach)
+        line = along <= half
+        found[down:] |= line[:-down]
+        found[:-down] |= line[down:]
+    return found
+
+
+def _along_rows(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """How many cells away the nearest cell of the mask in the same row is, up to 255."""
+    columns = np.arange(mask.shape[1], dtype=np.int32)
+    before = np.maximum.accumulate(np.where(mask, columns, np.int32(-_MANY)), axis=1)
+    after = np.where(mask, columns, np.int32(_MANY))[:, ::-1]
+    after = np.minimum.accumulate(after, axis=1)[:, ::-1]
+    return np.minimum(np.minimum(columns - before, after - columns), 255).astype(np.uint8)
 
 
 def within_outline(mask: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
@@ -57,8 +83,8 @@ def within_outline(mask: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
     # A reach of several times the grid closes what any larger one would, to a part of a cell.
     reach = min(reach, _FARTHEST * math.hypot(*mask.shape))
     pad = int(reach) + 1
-    near = distance_to(np.pad(mask, pad)) <= reach
-    inside: NDArray[np.bool_] = distance_to(~near) > reach
+    outside = ~near(np.pad(mask, pad), reach)
+    inside = ~near(outside, reach)
     return inside[pad:-pad, pad:-pad] | mask
 
 

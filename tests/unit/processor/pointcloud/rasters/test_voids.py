@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from services.processor.pointcloud.rasters.voids import (
-    distance_to,
     fill_from_nearest,
     fill_smoothly,
+    near,
     within_outline,
 )
 
@@ -66,11 +66,15 @@ def test_a_membrane_over_a_hole_in_a_slope_is_nearly_the_slope() -> None:
     assert error[30:50, 30:50].mean() < 0.6
 
 
-def test_distances_are_in_cells_and_infinite_from_nothing() -> None:
-    mask = np.zeros((3, 6), bool)
-    assert np.isinf(distance_to(mask)).all()
-    mask[1, 1] = True
-    assert distance_to(mask)[1].tolist() == [1, 0, 1, 2, 3, 4]
+@pytest.mark.parametrize("reach", [0.9, 1.0, 1.5, 5**0.5, 7.0, 63.5, 64.0, 65.0, 90.0])
+def test_near_is_what_lies_within_reach_and_nothing_is_near_nothing(reach: float) -> None:
+    mask = np.zeros((9, 150), bool)
+    assert not near(mask, reach).any()
+    places = [(0, 3), (4, 140), (8, 60)]
+    mask[tuple(zip(*places, strict=True))] = True
+    rows, columns = np.indices(mask.shape)
+    squared = [(rows - row) ** 2 + (columns - column) ** 2 for row, column in places]
+    assert np.array_equal(near(mask, reach), np.sqrt(np.min(squared, axis=0)) <= reach)
 
 
 def test_an_outline_closes_gaps_and_goes_no_farther_out() -> None:
