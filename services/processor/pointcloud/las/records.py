@@ -68,3 +68,9 @@ def record_dtype(point_format: int, extra_bytes: int = 0) -> np.dtype[np.void]:
 def as_bytes(records: Records) -> NDArray[np.uint8]:
     """The same memory as rows of bytes."""
     return records.view(np.uint8).reshape(len(records), records.dtype.itemsize)
+
+
+def some_of(records: Records, places: NDArray[np.intp]) -> Records:
+    """The records at these places. Indexing would copy field by field, several times as slowly."""
+    rows = np.take(as_bytes(records), places, axis=0)
+    return rows.reshape(-1).view(records.dtype)

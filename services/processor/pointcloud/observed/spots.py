@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.processor.pointcloud.ground.rule import GroundFound, is_ground, is_reliable
-from services.processor.pointcloud.las.records import Records
+from services.processor.pointcloud.las.records import Records, some_of
 from services.processor.pointcloud.observed.frame import Cells, Frame
 from services.processor.pointcloud.observed.ranges import Ranges
 from services.processor.pointcloud.octree.spill import write_whole
@@ -94,7 +94,8 @@ def spots_of(records: Records, view: View) -> Spots:
     if view.reliable_only:
         inside &= is_reliable(records)
     if not inside.all():
-        records, row, column = records[inside], row[inside], column[inside]
+        kept = np.flatnonzero(inside)
+        records, row, column = some_of(records, kept), row[kept], column[kept]
     found = list(_windows(records, row, column, view))
     if len(found) == 1:
         return found[0]
@@ -110,8 +111,8 @@ def _windows(records: Records, row: Cells, column: Cells, view: View) -> Iterato
     height, width = int(row.max()) - top + 1, int(column.max()) - left + 1
     if height * width > _WINDOW_CELLS:
         first = row < top + height // 2 if height > width else column < left + width // 2
-        for part in (first, ~first):
-            yield from _windows(records[part], row[part], column[part], view)
+        for part in map(np.flatnonzero, (first, ~first)):
+            yield from _windows(some_of(records, part), row[part], column[part], view)
         return
     at = (row - top) * width + (column - left)
     window = _blank(view, height * width)
@@ -134,7 +135,7 @@ def _lay_records(layers: Layers, at: Cells, records: Records, view: View) -> Non
     z = records["Z"].copy()
     layers["count"][:] = np.bincount(at, minlength=len(layers["count"]))
     if "top" in layers:
-        _keep_highest(layers, at, z, lambda some: shades_of(records[some], view))
+        _keep_highest(layers, at, z, lambda some: shades_of(some_of(records, some), view))
     if "lowest" in layers:
         np.minimum.at(layers["lowest"], at, z)
 
