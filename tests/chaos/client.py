@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -72,12 +72,30 @@ class Client:
             assert answer.status == 201, answer.body
         return self._accepted(cloud, job, body, expected)
 
-    async def order(self, kind: str, expected: dict[str, Any], **params: Any) -> str:
-        """Order a job; its id. The Idempotency-Key makes a repeat harmless."""
+    async def order(
+        self,
+        kind: str,
+        expected: dict[str, Any],
+        *,
+        after: Sequence[str] = (),
+        gathers: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> str:
+        """Order a job; its id. The Idempotency-Key makes a repeat harmless.
+
+        It waits for the jobs `after`, and takes what those of `gathers` have gathered under their names.
+        """
+        order: dict[str, Any] = {"kind": kind, "params": params}
+        if after:
+            order["after"] = list(after)
+        if gathers:
+            order["inputs"] = {
+                name: {"job": job, "product": "gathered"} for name, job in gathers.items()
+            }
         answer = await self.send(
             "POST",
             "/v1/jobs",
-            json={"kind": kind, "params": params},
+            json=order,
             headers={"Idempotency-Key": secrets.token_hex(8)},
         )
         assert answer.status == 202, answer.body

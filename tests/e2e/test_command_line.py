@@ -99,6 +99,33 @@ async def test_an_upload_that_is_waited_for_gives_cloud_job_and_products(
     assert piped.out.encode() == (tmp_path / "info").read_bytes()
 
 
+async def test_jobs_fan_out_and_in_again(run: Pointmill, town: Path) -> None:
+    made = (await run("upload", town, "--wait", "--json")).document()
+    mill, sizes = made["job"]["id"], {one["name"]: one["bytes"] for one in made["products"]}
+
+    async def order(*arguments: str) -> Any:
+        ran = await run("run", *arguments, "--json")
+        assert ran.status == 0, ran.err
+        return ran.document()
+
+    pause = (await order("demo.sleep", "seconds=2"))["id"]
+    left = await order("demo.gather", "--input", f"a={mill}/info", "--after", pause)
+    right = await order("demo.gather", "--input", f"a={mill}/copc", "--after", pause)
+    assert (left["state"], left["waiting_for"]) == ("waiting", [pause])
+    inputs = [f"{name}={job['id']}/gathered" for name, job in (("l", left), ("r", right))]
+    both = await order("demo.gather", "--input", inputs[0], "--input", inputs[1], "--wait")
+    assert both["state"] == "succeeded"
+    assert both["result"] == {"inputs": ["l", "r"], "bytes": sizes["info"] + sizes["copc"]}
+    shown = (await run("job", both["id"])).out
+    assert f"{left['id']}/gathered" in shown
+
+    missing = await run("run", "demo.gather", "--input", f"a={left['id']}/copc", "--wait")
+    assert missing.status == 1
+    assert "has no product copc" in missing.err
+    unknown = await run("run", "demo.print", "--after", NOBODY)
+    assert (unknown.status, "after.0" in unknown.err) == (1, True)
+
+
 async def test_several_files_give_a_list_and_the_bad_ones_their_codes(
     run: Pointmill, module_system: System, town: Path, tmp_path: Path
 ) -> None:
