@@ -356,8 +356,9 @@ async def test_transactions_that_end_many_parents_in_opposite_orders_do_not_dead
                 await moves.cancel(job)
 
 
+@pytest.mark.parametrize("earlier", [0, 1], ids=["the first child", "a further child"])
 async def test_a_parent_that_ends_while_its_child_is_made_is_never_missed(
-    moves: Moves, database: Database
+    moves: Moves, database: Database, earlier: int
 ) -> None:
     async with (
         database.connected("processor") as worker,
@@ -366,20 +367,25 @@ async def test_a_parent_that_ends_while_its_child_is_made_is_never_missed(
         crowd = Crowd([worker, gateway])
         for _ in range(150):
             ((parent, attempt),) = (await claimed(moves, 1)).items()
+            others = [(await wait_for(moves, parent))["id"] for _ in range(earlier)]
             child = uuid.uuid4()
             await crowd.at_once(
                 (FINISH, parent, attempt), (CHILD, DEFAULT_WORKSPACE, [parent], "{}", child)
             )
             assert await state(moves, child) == "queued"
             assert await events(moves, child) == [(1, "queued")]
-            await moves.cancel(child)
+            for job in (*others, child):
+                await moves.cancel(job)
 
 
+@pytest.mark.parametrize("earlier", [0, 1], ids=["the first child", "a further child"])
 async def test_an_end_that_is_not_committed_keeps_the_maker_of_a_child_waiting_for_it(
-    moves: Moves, database: Database
+    moves: Moves, database: Database, earlier: int
 ) -> None:
     """The race above, held still: the child is made between the parent's end and its commit."""
     ((parent, attempt),) = (await claimed(moves, 1)).items()
+    for _ in range(earlier):
+        await wait_for(moves, parent)
     child = uuid.uuid4()
     async with database.connected("gateway") as gateway:
         async with moves.processor.transaction():
@@ -393,11 +399,14 @@ async def test_an_end_that_is_not_committed_keeps_the_maker_of_a_child_waiting_f
             assert (await making)["state"] == "queued"
 
 
+@pytest.mark.parametrize("earlier", [0, 1], ids=["the first child", "a further child"])
 async def test_a_child_that_is_not_committed_keeps_its_parents_end_waiting_for_it(
-    moves: Moves,
+    moves: Moves, earlier: int
 ) -> None:
     """And the other way round: the parent ends between the making of the child and its commit."""
     ((parent, attempt),) = (await claimed(moves, 1)).items()
+    for _ in range(earlier):
+        await wait_for(moves, parent)
     async with moves.gateway.transaction():
         child = (await wait_for(moves, parent))["id"]
         ending = asyncio.create_task(moves.finish(parent, attempt))
