@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from services.gateway.api import mount
 from services.gateway.edge import TRAFFIC, new_application
-from services.gateway.live import Live
+from services.gateway.live import ACCEPTS, Live
 from services.gateway.metrics import open_metrics
 from services.gateway.resources import GATEWAY, Gateway, Keys
 from services.gateway.routes import (
@@ -38,6 +38,7 @@ from shared.failpoints import Failpoints
 from shared.health import Check, Health
 from shared.objects import open_store
 from shared.outbox import Relay
+from shared.presence import stay_registered
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
@@ -70,10 +71,11 @@ async def open_gateway(settings: Settings, supervisor: Supervisor) -> AsyncItera
         stack.push_async_callback(database.close)
         store = await open_store(settings.storage_url)
         stack.push_async_callback(store.close)
+        instance = instance_name("gateway")
         bus = Bus(
             settings.amqp_url.get_secret_value(),
             service="gateway",
-            instance=instance_name("gateway"),
+            instance=instance,
             version=service_version(),
             exchanges=(topology.EVENTS, topology.WORK, topology.CONTROL),
         )
@@ -85,6 +87,7 @@ async def open_gateway(settings: Settings, supervisor: Supervisor) -> AsyncItera
             supervisor.start(name, loop)
         supervisor.start("relay", relay.run())
         supervisor.start("live", live.run(bus))
+        supervisor.start("presence", stay_registered(database, instance, ACCEPTS))
         yield Gateway(
             settings=settings,
             database=database,

@@ -12,9 +12,11 @@ from uuid import UUID
 from services.gateway.models import Progress
 from shared import topology
 from shared.bus import Bus, Delivery
-from shared.messages.jobs import JobProgressV1
+from shared.messages.jobs import MESSAGES, JobProgressV1, JobRequestedV1
 
 POLL_SECONDS = 2.0
+# Of an event only the subject is read; of progress, all of it. Requests are no business of ours.
+ACCEPTS = tuple(message.TYPE for message in MESSAGES if message is not JobRequestedV1)
 BINDINGS = ((topology.EVENTS, "*.job.#"), (topology.PROGRESS, "progress.*"))
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from services.notifier.channels.egress import open_session
 from services.notifier.metrics import open_metrics
-from services.notifier.notices import hear, hear_again, reconcile
+from services.notifier.notices import ACCEPTS, hear, hear_again, reconcile
 from services.notifier.resources import Notifier
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
@@ -15,6 +15,7 @@ from shared.bus import Bus
 from shared.db import open_database
 from shared.failpoints import Failpoints
 from shared.health import Health, serve_health
+from shared.presence import stay_registered
 from shared.process import Supervisor, instance_name, service_version
 from shared.replays import replay
 
@@ -52,6 +53,7 @@ def _start(supervisor: Supervisor, notifier: Notifier) -> None:
     )
     supervisor.start("sender", Sender(notifier).run())
     supervisor.start("reconciler", reconcile(notifier))
+    supervisor.start("presence", stay_registered(notifier.database, notifier.instance, ACCEPTS))
     supervisor.start("replays", replay(notifier.database, partial(hear_again, notifier)))
 
 
@@ -64,13 +66,16 @@ async def open_notifier(settings: Settings) -> AsyncIterator[Notifier]:
         web = await stack.enter_async_context(
             open_session(allow_private=settings.allow_private_webhooks)
         )
+        instance = instance_name("notifier")
         bus = Bus(
             settings.amqp_url.get_secret_value(),
             service="notifier",
-            instance=instance_name("notifier"),
+            instance=instance,
             version=service_version(),
             # It publishes nothing yet, but what it may publish to must be there.
             exchanges=(topology.EVENTS,),
         )
         stack.push_async_callback(bus.close)
-        yield Notifier(settings, database, bus, web, open_metrics(), Failpoints.from_environment())
+        yield Notifier(
+            settings, instance, database, bus, web, open_metrics(), Failpoints.from_environment()
+        )

@@ -18,11 +18,14 @@ from services.notifier.resources import Notifier
 from shared.bus import Delivery
 from shared.errors import DatabaseUnavailable
 from shared.messages import Unreadable
+from shared.messages.jobs import JobCancelledV1, JobFailedV1, JobSucceededV1
 
 CHANNELS: dict[str, Callable[[Notifier, Notice], Awaitable[None]]] = {
     "webhook": webhook.send,
     "email": email.send,
 }
+
+ACCEPTS = tuple(message.TYPE for message in (JobSucceededV1, JobFailedV1, JobCancelledV1))
 
 # How far back a notifier that starts looks for ends that nobody has planned. `inbox` keeps its
 # rows for longer (the reaper's thirty days), or old ends would be told again.

@@ -22,6 +22,7 @@ class Notifier:
     """
 
     settings: Settings
+    instance: str
     database: Database
     bus: Bus
     web: aiohttp.ClientSession

@@ -2,7 +2,9 @@
 
 A version only ever gains optional fields; anything else is a new class with the next version.
 `schemas/` holds the published JSON Schema of each (`python -m shared.messages.publish` writes
-them), and the examples once published are kept with the contract tests for ever.
+them), and the examples once published are kept with the contract tests for ever. Whether today's
+schemas break those of the last release is a test (`tests/contract/compatibility.py`; after a release,
+`python -m tests.contract.compatibility` publishes the new ones, and refuses what breaks).
 """
 
 from datetime import UTC, datetime

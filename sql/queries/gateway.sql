@@ -287,3 +287,12 @@ select * from (select * from dead_letter_acts where letter_id = $1 order by id d
 -- name: move_dead_letter
 -- Mend, discard, or ask to replay. No row: unknown, or not open.
 select * from move_dead_letter($1, $2, $3, $4, $5)
+
+-- name: register_instance
+-- This process is alive, and says which messages it accepts.
+insert into service_instances (instance, service, version, accepts) values ($1, current_user, $2, $3)
+on conflict (instance) do update set seen_at = now(), version = excluded.version, accepts = excluded.accepts
+
+-- name: forget_instance
+-- This process is leaving.
+delete from service_instances where instance = $1

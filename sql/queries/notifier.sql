@@ -92,3 +92,12 @@ order by last_seen_at, id limit 1 for update skip locked
 -- name: end_replay
 -- The handler has dealt with it ('replayed') or refused it again ('refused').
 select id from move_dead_letter($1, $2, 'service:' || current_user, $3)
+
+-- name: register_instance
+-- This process is alive, and says which messages it accepts.
+insert into service_instances (instance, service, version, accepts) values ($1, current_user, $2, $3)
+on conflict (instance) do update set seen_at = now(), version = excluded.version, accepts = excluded.accepts
+
+-- name: forget_instance
+-- This process is leaving.
+delete from service_instances where instance = $1

@@ -1,4 +1,4 @@
-"""The API's description: /openapi.json, a page to read and try it, and the table of problems.
+"""The API's description: /openapi.json, /asyncapi.json for the bus, a page to read and try it, and the table of problems.
 
 Everything is served from here: the pages work on a machine without a network.
 """
@@ -15,6 +15,7 @@ from aiohttp import web
 from services.gateway.api import Route
 from services.gateway.openapi import build_document
 from services.gateway.problems import PAGE, TABLE
+from shared import asyncapi
 
 FOLDER = Path(__file__).parent.parent / "docs"
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
@@ -31,6 +32,9 @@ Point clouds in over HTTP, milled in the background, handed out as streamable pr
 Send your API key as `Authorization: Bearer <key>`. Every refusal is a problem document (RFC 9457)
 whose `code` is stable; all of them are listed at [/docs/problems](/docs/problems). Lists are read
 page by page: pass the `next` of one page as `cursor` of the following one.
+
+What is said over the message broker, and how another service asks for work there, is described by
+[/asyncapi.json](/asyncapi.json) (AsyncAPI 3).
 """
 
 
@@ -38,6 +42,8 @@ def mount_docs(app: web.Application, routes: Sequence[Route], version: str) -> N
     """Serve the document of these routes and the pages that show it."""
     document = build_document(routes, title="Pointmill", version=version, description=DESCRIPTION)
     app.router.add_get("/openapi.json", _constant(orjson.dumps(document), "application/json"))
+    messages = orjson.dumps(asyncapi.build_document(version))
+    app.router.add_get("/asyncapi.json", _constant(messages, "application/json"))
     app.router.add_get("/", _to_docs)
     app.router.add_get("/docs", _file(FOLDER / "index.html"))
     app.router.add_get(PAGE, _constant(problems_page().encode(), "text/html"))

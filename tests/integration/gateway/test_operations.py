@@ -42,6 +42,16 @@ async def test_the_document_is_valid_and_knows_every_route(running: Running) -> 
             assert {"401", "422", "500", "503"} <= set(operation["responses"])
 
 
+async def test_the_messages_are_described_and_the_page_says_where(running: Running) -> None:
+    answer = await running.nobody("GET", "/asyncapi.json")
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert answer.json["asyncapi"] == "3.0.0"
+    assert "pointmill.job.requested.v1" in answer.json["components"]["messages"]
+    assert b'href="/asyncapi.json"' in (await running.nobody("GET", "/docs")).body
+    document = (await running.nobody("GET", "/openapi.json")).json
+    assert "(/asyncapi.json)" in document["info"]["description"]
+
+
 async def test_the_page_asks_nobody_else(running: Running) -> None:
     page = await running.nobody("GET", "/docs")
     assert page.status == 200

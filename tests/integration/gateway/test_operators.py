@@ -50,6 +50,8 @@ async def test_the_instances_show_what_each_process_accepts(running: Running) ->
             " ('processor-x', 'processor', '1.2', '{pointmill.job.requested.v1}', '{demo.print}')"
         )
     found = (await running.api("GET", "/v1/instances")).json["items"]
+    ours = next(one for one in found if one["service"] == "gateway")
+    assert "pointmill.job.progress.v1" in ours["accepts"]
     shown = next(one for one in found if one["instance"] == "processor-x")
     assert shown["accepts"] == ["pointmill.job.requested.v1"]
     assert (shown["service"], shown["version"], shown["kinds"]) == (
