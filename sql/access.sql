@@ -61,15 +61,17 @@ grant execute on function move_dead_letter(uuid, text, text, text, bytea) to gat
 grant execute on function keep_dead_letter(bytea, text, text, text, text, text, text, text, text, jsonb, bytea,
     bigint, boolean) to processor;
 grant insert, delete, update (seen, last_seen_at, reason, detail, headers) on dead_letters to processor;
-grant execute on function claim_job(text, text[], double precision, uuid),
+grant execute on function claim_job(text, text[], double precision, uuid, integer, bigint),
     claim_light_jobs(text, text[], double precision, uuid, integer), finish_light_jobs(jsonb),
+    choose_jobs(text[], integer, boolean), open_kinds(text[], integer, bigint),
+    workspaces_in_line(text[], boolean), best_job(uuid, text[]), starts_left(text, integer),
     finish_job(uuid, integer, jsonb, jsonb, text), end_attempt(jobs, text, jsonb, boolean, text),
-    out_of_time(jobs, text),
+    out_of_time(jobs, text), why_not_started(jobs),
     fail_job(uuid, integer, jsonb, boolean, text), release_job(uuid, integer),
     reap_lost_jobs(integer), fail_overdue_jobs(integer) to processor;
 grant select on workspaces, clouds, senders to processor;
--- A row lock on a workspace needs the right to update one of its columns; none is ever changed.
-grant update (name) on workspaces to processor;
+grant update (turn, turn_at, light_turn, light_turn_at) on workspaces to processor;
+grant select, insert, delete on kind_starts to processor;
 grant insert, update on kinds to processor;
 grant select, insert on jobs, job_events to processor;
 grant update (state, attempt, failures, lease_owner, lease_until, claim_token, progress, result, error,

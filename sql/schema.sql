@@ -25,6 +25,19 @@ CREATE TYPE public.job_state AS ENUM (
     'cancelled'
 );
 
+CREATE FUNCTION public.best_job(p_workspace uuid, p_kinds text[]) RETURNS TABLE(kind text, priority smallint, available_at timestamp with time zone, id uuid)
+    LANGUAGE sql STABLE
+    AS $$
+    select head.kind, head.priority, head.available_at, head.id
+    from unnest(p_kinds) as wanted(kind)
+    cross join lateral (
+        select j.kind, j.priority, j.available_at, j.id from jobs j
+        where j.state = 'queued' and j.workspace_id = p_workspace and j.kind = wanted.kind
+          and j.available_at <= now()
+        order by j.priority desc, j.available_at, j.id limit 1) head
+    order by head.priority desc, head.available_at, head.id limit 1
+$$;
+
 CREATE FUNCTION public.uuid7() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     AS $$
@@ -140,11 +153,85 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.claim_job(p_instance text, p_kinds text[], p_lease_seconds double precision, p_token uuid) RETURNS SETOF public.jobs
+CREATE FUNCTION public.choose_jobs(p_kinds text[], p_limit integer, p_light boolean) RETURNS uuid[]
     LANGUAGE plpgsql
     AS $$
 declare
-    v_workspace uuid;
+    v_left text[];
+    v_next record;
+    v_workspace workspaces;
+    v_room integer;
+    v_starts integer;
+    v_best record;
+    v_kind kinds;
+    v_chosen uuid[];
+    v_first boolean := true;
+begin
+    for v_next in select * from workspaces_in_line(p_kinds, p_light) loop
+        if v_first then
+            select * into v_workspace from workspaces where id = v_next.id for no key update;
+        else
+            select * into v_workspace from workspaces where id = v_next.id for no key update skip locked;
+        end if;
+        continue when not found;
+        v_room := least(p_limit, v_workspace.max_running - (
+            select count(*) from jobs r where r.workspace_id = v_next.id and r.state = 'running'));
+        v_left := case when v_room > 0 then p_kinds end;
+        loop
+            select * into v_best from best_job(v_next.id, v_left);
+            exit when not found;
+            select * into v_kind from kinds where kind = v_best.kind;
+            v_starts := v_room;
+            if v_kind.starts_per_minute is not null then
+                if v_first then
+                    perform from kinds where kind = v_best.kind for no key update;
+                else
+                    perform from kinds where kind = v_best.kind for no key update skip locked;
+                end if;
+                v_starts := case when found then least(v_room, starts_left(v_best.kind, v_kind.starts_per_minute)) end;
+            end if;
+            if v_starts > 0 then
+                -- Not by its id: while somebody cancels the best one, the next is as good.
+                select array_agg(best.id) into v_chosen from (
+                    select j.id from jobs j
+                    where j.state = 'queued' and j.workspace_id = v_next.id and j.kind = v_best.kind
+                      and j.available_at <= now()
+                    order by j.priority desc, j.available_at, j.id limit v_starts
+                    for update skip locked) best;
+            end if;
+            if v_chosen is null then
+                v_left := array_remove(v_left, v_best.kind);
+                continue;
+            end if;
+            if p_light then
+                update workspaces
+                set light_turn = greatest(light_turn, v_next.line) + cardinality(v_chosen) * 1.0 / weight,
+                    light_turn_at = clock_timestamp()
+                where id = v_next.id;
+            else
+                update workspaces
+                set turn = greatest(turn, v_next.line) + cardinality(v_chosen) * 1.0 / weight,
+                    turn_at = clock_timestamp()
+                where id = v_next.id;
+            end if;
+            if v_kind.starts_per_minute is not null then
+                delete from kind_starts
+                where kind = v_best.kind and at <= clock_timestamp() - interval '1 minute';
+                insert into kind_starts (kind) select v_best.kind from unnest(v_chosen);
+            end if;
+            return v_chosen;
+        end loop;
+        v_first := false;
+    end loop;
+    return null;
+end
+$$;
+
+CREATE FUNCTION public.claim_job(p_instance text, p_kinds text[], p_lease_seconds double precision, p_token uuid, p_cores integer DEFAULT NULL::integer, p_memory bigint DEFAULT NULL::bigint) RETURNS SETOF public.jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_chosen uuid[];
     v_job jobs;
 begin
     select * into v_job from jobs where claim_token = p_token and state = 'running';
@@ -152,42 +239,18 @@ begin
         return next v_job;
         return;
     end if;
-    for v_workspace in
-        select w.id
-        from workspaces w
-        cross join lateral (
-            select j.available_at from jobs j
-            where j.workspace_id = w.id and j.state = 'queued' and j.available_at <= now()
-              and j.kind = any (p_kinds)
-            order by j.priority desc, j.available_at, j.id limit 1) best
-        cross join lateral (
-            select count(*) as running from jobs r
-            where r.workspace_id = w.id and r.state = 'running') load
-        where w.max_running is null or load.running < w.max_running
-        order by load.running::double precision / w.weight, best.available_at, w.id
-    loop
-        perform 1 from workspaces w
-        where w.id = v_workspace for no key update;
-        continue when exists (
-            select 1 from workspaces w where w.id = v_workspace and w.max_running <= (
-                select count(*) from jobs r where r.workspace_id = v_workspace and r.state = 'running'));
-        select j.* into v_job from jobs j
-        where j.workspace_id = v_workspace and j.state = 'queued' and j.available_at <= now()
-          and j.kind = any (p_kinds)
-          and not exists (select 1 from kinds k where k.kind = j.kind and k.paused_at is not null)
-        order by j.priority desc, j.available_at, j.id limit 1
-        for update of j skip locked;
-        continue when not found;
-        update jobs set state = 'running', attempt = attempt + 1, lease_owner = p_instance,
-                        lease_until = now() + make_interval(secs => p_lease_seconds), claim_token = p_token,
-                        started_at = now(), progress = null, sequence = sequence + 1
-        where id = v_job.id returning * into v_job;
+    v_chosen := choose_jobs(open_kinds(p_kinds, p_cores, p_memory), 1, false);
+    update jobs set state = 'running', attempt = attempt + 1, lease_owner = p_instance,
+                    lease_until = now() + make_interval(secs => p_lease_seconds), claim_token = p_token,
+                    started_at = now(), progress = null, sequence = sequence + 1
+    where id = v_chosen[1]
+    returning * into v_job;
+    if found then
         insert into attempts (job_id, attempt, workspace_id, instance)
         values (v_job.id, v_job.attempt, v_job.workspace_id, p_instance);
         perform tell_job(v_job, 'started');
         return next v_job;
-        return;
-    end loop;
+    end if;
 end
 $$;
 
@@ -195,66 +258,31 @@ CREATE FUNCTION public.claim_light_jobs(p_instance text, p_kinds text[], p_lease
     LANGUAGE plpgsql
     AS $$
 declare
-    v_workspace uuid;
-    v_room integer;
-    v_kind text;
+    v_chosen uuid[];
 begin
     return query select * from jobs where claim_token = p_token and state = 'running';
     if found then
         return;
     end if;
-    for v_workspace in
-        select w.id
-        from workspaces w
-        cross join lateral (
-            select j.available_at from jobs j
-            where j.workspace_id = w.id and j.state = 'queued' and j.available_at <= now()
-              and j.kind = any (p_kinds)
-            order by j.priority desc, j.available_at, j.id limit 1) best
-        cross join lateral (
-            select count(*) as running from jobs r
-            where r.workspace_id = w.id and r.state = 'running') load
-        where w.max_running is null or load.running < w.max_running
-        order by load.running::double precision / w.weight, best.available_at, w.id
-    loop
-        perform 1 from workspaces w where w.id = v_workspace for no key update;
-        select least(p_limit, w.max_running - (
-            select count(*) from jobs r where r.workspace_id = v_workspace and r.state = 'running'))
-        into v_room from workspaces w where w.id = v_workspace;
-        continue when v_room <= 0;
-        select j.kind into v_kind from jobs j
-        where j.workspace_id = v_workspace and j.state = 'queued' and j.available_at <= now()
-          and j.kind = any (p_kinds)
-          and not exists (select 1 from kinds k where k.kind = j.kind and k.paused_at is not null)
-        order by j.priority desc, j.available_at, j.id limit 1
-        for update of j skip locked;
-        continue when not found;
-        return query
-            with best as (
-                select j.id from jobs j
-                where j.workspace_id = v_workspace and j.state = 'queued' and j.available_at <= now()
-                  and j.kind = v_kind
-                order by j.priority desc, j.available_at, j.id limit v_room
-                for update of j skip locked),
-            claimed as (
-                update jobs j
-                set state = 'running', attempt = attempt + 1, lease_owner = p_instance,
-                    lease_until = now() + make_interval(secs => p_lease_seconds), claim_token = p_token,
-                    started_at = now(), progress = null, sequence = sequence + 1
-                from best where j.id = best.id
-                returning j as job),
-            noted as (
-                insert into attempts (job_id, attempt, workspace_id, instance)
-                select (c.job).id, (c.job).attempt, v_workspace, p_instance from claimed c),
-            said as materialized (select uuid7() as event, c.job from claimed c),
-            recorded as (
-                insert into job_events (event_id, workspace_id, job_id, sequence, type, message)
-                select s.event, v_workspace, (s.job).id, (s.job).sequence, 'started',
-                       job_message(s.job, s.event, 'started', '{}')
-                from said s)
-            select (s.job).* from said s;
-        return;
-    end loop;
+    v_chosen := choose_jobs(open_kinds(p_kinds, null, null), p_limit, true);
+    return query
+        with claimed as (
+            update jobs j
+            set state = 'running', attempt = attempt + 1, lease_owner = p_instance,
+                lease_until = now() + make_interval(secs => p_lease_seconds), claim_token = p_token,
+                started_at = now(), progress = null, sequence = sequence + 1
+            where j.id = any (v_chosen)
+            returning j as job),
+        noted as (
+            insert into attempts (job_id, attempt, workspace_id, instance)
+            select (c.job).id, (c.job).attempt, (c.job).workspace_id, p_instance from claimed c),
+        said as materialized (select uuid7() as event, c.job from claimed c),
+        recorded as (
+            insert into job_events (event_id, workspace_id, job_id, sequence, type, message)
+            select s.event, (s.job).workspace_id, (s.job).id, (s.job).sequence, 'started',
+                   job_message(s.job, s.event, 'started', '{}')
+            from said s)
+        select (s.job).* from said s;
 end
 $$;
 
@@ -566,16 +594,7 @@ begin
         select * from jobs where state = 'queued' and start_by < now()
         order by start_by limit p_limit for update skip locked
     loop
-        if exists (select 1 from service_instances
-                   where v_job.kind = any (kinds) and seen_at > now() - interval '1 minute') then
-            v_error := jsonb_build_object('code', 'not_started', 'title', 'The job was not started in time',
-                'detail', format('No slot was free for %s before %s.', v_job.kind, v_job.start_by),
-                'remedy', 'Retry it when the queue is shorter, or ask for more workers.');
-        else
-            v_error := jsonb_build_object('code', 'no_worker', 'title', 'No worker knows this kind',
-                'detail', format('No running processor knows %s.', v_job.kind),
-                'remedy', 'Ask the operators to start a processor that does, then retry.');
-        end if;
+        v_error := why_not_started(v_job);
         update jobs set state = 'failed', error = v_error, ended_at = now(), sequence = sequence + 1
         where id = v_job.id returning * into v_job;
         perform tell_job(v_job, 'failed', jsonb_build_object('error', v_error));
@@ -842,6 +861,19 @@ CREATE FUNCTION public.newest_retry(p_job uuid) RETURNS uuid
         select j.id, j.workspace_id, r.step + 1
         from retries r join jobs j on j.workspace_id = r.workspace_id and j.retry_of = r.id)
     select r.id from retries r join jobs j on j.id = r.id order by j.created_at desc, r.step desc limit 1
+$$;
+
+CREATE FUNCTION public.open_kinds(p_kinds text[], p_cores integer, p_memory bigint) RETURNS text[]
+    LANGUAGE sql
+    AS $$
+    select coalesce(array_agg(wanted.kind), '{}')
+    from unnest(p_kinds) as wanted(kind)
+    left join kinds k on k.kind = wanted.kind
+    where k.kind is null
+       or (k.paused_at is null
+           and k.cores <= coalesce(p_cores, k.cores)
+           and k.memory_bytes <= coalesce(p_memory, k.memory_bytes)
+           and coalesce(starts_left(k.kind, k.starts_per_minute) > 0, true))
 $$;
 
 CREATE FUNCTION public.out_of_time(p_job public.jobs, p_code text DEFAULT NULL::text) RETURNS jsonb
@@ -1317,6 +1349,14 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.starts_left(p_kind text, p_most integer) RETURNS integer
+    LANGUAGE sql
+    AS $$
+    select p_most - (select count(*)::integer from kind_starts
+                     where kind = p_kind and at > clock_timestamp() - interval '1 minute')
+    where p_most is not null
+$$;
+
 CREATE FUNCTION public.tell_job(p_job public.jobs, p_type text, p_detail jsonb DEFAULT '{}'::jsonb) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -1331,6 +1371,69 @@ begin
             p_job.workspace_id || '.job.' || replace(p_job.kind, '.', '_') || '.' || p_type,
             p_type in ('succeeded', 'failed', 'cancelled'), v_message);
 end
+$$;
+
+CREATE FUNCTION public.why_not_started(p_job public.jobs) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    AS $$
+declare
+    v_kind kinds;
+    v_fits boolean;  -- null: nobody knows the kind
+begin
+    select * into v_kind from kinds where kind = p_job.kind;
+    select bool_or((cores is null or cores >= coalesce(v_kind.cores, 1))
+                   and (memory_bytes is null or memory_bytes >= coalesce(v_kind.memory_bytes, 0)))
+    into v_fits
+    from service_instances
+    where p_job.kind = any (kinds) and seen_at > now() - interval '1 minute';
+    if v_fits is null then
+        return jsonb_build_object('code', 'no_worker', 'title', 'No worker knows this kind',
+            'detail', format('No running processor knows %s.', p_job.kind),
+            'remedy', 'Ask the operators to start a processor that does, then retry.');
+    elsif not v_fits then
+        return jsonb_build_object('code', 'no_worker', 'title', 'No worker is large enough for this kind',
+            'detail', format('No running processor has a slot with the %s cores and %s bytes of memory that %s needs.',
+                             v_kind.cores, v_kind.memory_bytes, p_job.kind),
+            'remedy', 'Ask the operators to start a larger processor, then retry.');
+    elsif v_kind.paused_at is not null then
+        return jsonb_build_object('code', 'not_started', 'title', 'The job was not started in time',
+            'detail', format('%s was paused before %s.', p_job.kind, p_job.start_by),
+            'remedy', 'Ask the operators when it is resumed, then retry.');
+    end if;
+    return jsonb_build_object('code', 'not_started', 'title', 'The job was not started in time',
+        'detail', format('No slot was free for %s before %s.', p_job.kind, p_job.start_by),
+        'remedy', 'Retry it when the queue is shorter, or ask for more workers.');
+end
+$$;
+
+CREATE FUNCTION public.workspaces_in_line(p_kinds text[], p_light boolean) RETURNS TABLE(id uuid, line double precision)
+    LANGUAGE sql
+    AS $$
+    with recursive found as (
+        (select j.workspace_id from jobs j where j.state = 'queued' order by j.workspace_id limit 1)
+        union all
+        select (select j.workspace_id from jobs j
+                where j.state = 'queued' and j.workspace_id > f.workspace_id order by j.workspace_id limit 1)
+        from found f where f.workspace_id is not null
+    ), load as (
+        select r.workspace_id, count(*) as running, count(*) filter (where r.kind = any (p_kinds)) as alike
+        from jobs r where r.state = 'running' group by r.workspace_id
+    ), ready as (
+        select w.id, w.weight, own.turn, best.available_at, coalesce(load.alike, 0) as running,
+               min(w.weight) over () as lightest,
+               -- Where the workspace stood that was served last.
+               first_value(own.turn - 1.0 / w.weight) over (order by own.turn_at desc) as line
+        from found f
+        join workspaces w on w.id = f.workspace_id
+        cross join lateral (
+            select case when p_light then w.light_turn else w.turn end as turn,
+                   case when p_light then w.light_turn_at else w.turn_at end as turn_at) own
+        cross join lateral best_job(w.id, p_kinds) best
+        left join load on load.workspace_id = w.id
+        where w.max_running is null or coalesce(load.running, 0) < w.max_running
+    )
+    select ready.id, ready.line from ready
+    order by ready.running * ready.lightest / ready.weight, ready.turn, ready.available_at, ready.id
 $$;
 
 CREATE TABLE public.api_keys (
@@ -1434,6 +1537,12 @@ CREATE TABLE public.job_parents (
     parent_id uuid NOT NULL
 );
 
+CREATE TABLE public.kind_starts (
+    kind text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
+
 CREATE TABLE public.kinds (
     kind text NOT NULL,
     title text NOT NULL,
@@ -1453,12 +1562,18 @@ CREATE TABLE public.kinds (
     retry_codes text[] DEFAULT '{}'::text[] NOT NULL,
     no_retry_codes text[] DEFAULT '{}'::text[] NOT NULL,
     inputs text[] DEFAULT '{}'::text[] NOT NULL,
+    starts_per_minute integer,
+    cores integer DEFAULT 1 NOT NULL,
+    memory_bytes bigint DEFAULT 0 NOT NULL,
     CONSTRAINT kinds_attempts_check CHECK ((attempts >= 1)),
     CONSTRAINT kinds_backoff_seconds_check CHECK ((backoff_seconds >= (0)::double precision)),
+    CONSTRAINT kinds_cores_check CHECK ((cores >= 1)),
     CONSTRAINT kinds_kind_check CHECK ((kind ~ '^[a-z][a-z0-9]*(\.[a-z][a-z0-9]*)+$'::text)),
+    CONSTRAINT kinds_memory_bytes_check CHECK ((memory_bytes >= 0)),
     CONSTRAINT kinds_pool_check CHECK ((pool ~ '^[a-z][a-z0-9]*$'::text)),
     CONSTRAINT kinds_run_seconds_check CHECK ((run_seconds > (0)::double precision)),
     CONSTRAINT kinds_start_seconds_check CHECK ((start_seconds > (0)::double precision)),
+    CONSTRAINT kinds_starts_per_minute_check CHECK ((starts_per_minute >= 1)),
     CONSTRAINT kinds_total_seconds_check CHECK ((total_seconds > (0)::double precision)),
     CONSTRAINT kinds_version_check CHECK ((version >= 1))
 );
@@ -1566,7 +1681,9 @@ CREATE TABLE public.service_instances (
     accepts text[] NOT NULL,
     kinds text[] DEFAULT '{}'::text[] NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
-    seen_at timestamp with time zone DEFAULT now() NOT NULL
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    cores integer,
+    memory_bytes bigint
 );
 
 CREATE TABLE public.webhooks (
@@ -1586,10 +1703,15 @@ CREATE TABLE public.workspaces (
     weight integer DEFAULT 1 NOT NULL,
     max_running integer,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    turn double precision DEFAULT 0 NOT NULL,
+    turn_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    light_turn double precision DEFAULT 0 NOT NULL,
+    light_turn_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT workspaces_max_running_check CHECK ((max_running >= 0)),
     CONSTRAINT workspaces_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
     CONSTRAINT workspaces_weight_check CHECK (((weight >= 1) AND (weight <= 1000)))
-);
+)
+WITH (fillfactor='50');
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
@@ -1731,13 +1853,15 @@ CREATE INDEX jobs_retried ON public.jobs USING btree (workspace_id, retry_of) WH
 
 CREATE INDEX jobs_running ON public.jobs USING btree (workspace_id, lease_until) WHERE (state = 'running'::public.job_state);
 
-CREATE INDEX jobs_to_claim ON public.jobs USING btree (workspace_id, priority DESC, available_at, id) WHERE (state = 'queued'::public.job_state);
+CREATE INDEX jobs_to_choose ON public.jobs USING btree (workspace_id, kind, priority DESC, available_at, id) WHERE (state = 'queued'::public.job_state);
 
 CREATE INDEX jobs_to_end ON public.jobs USING btree (end_by) WHERE ((end_by IS NOT NULL) AND (ended_at IS NULL));
 
 CREATE INDEX jobs_to_start ON public.jobs USING btree (start_by) WHERE (state = 'queued'::public.job_state);
 
 CREATE INDEX jobs_waiting ON public.jobs USING btree (depth, id) WHERE (state = 'waiting'::public.job_state);
+
+CREATE INDEX kind_starts_in_order ON public.kind_starts USING btree (kind, at);
 
 CREATE INDEX outbox_to_relay ON public.outbox USING btree (service, available_at, id);
 

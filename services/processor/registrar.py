@@ -50,6 +50,8 @@ async def register_kinds(processor: Processor) -> None:
             task.limits.total_seconds,
             sorted(task.limits.retry_codes),
             sorted(task.limits.no_retry_codes),
+            task.needs.cores,
+            task.needs.memory_bytes,
             task.version,
             list(task.inputs),
         )
@@ -61,7 +63,13 @@ async def register_kinds(processor: Processor) -> None:
 
 async def _beat(processor: Processor) -> None:
     await processor.database.value(
-        "register_instance", processor.instance, service_version(), ACCEPTS, sorted(processor.tasks)
+        "register_instance",
+        processor.instance,
+        service_version(),
+        ACCEPTS,
+        sorted(processor.tasks),
+        processor.settings.workers,
+        processor.settings.memory,
     )
     await processor.database.value("forget_silent_instances")
 

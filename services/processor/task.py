@@ -45,6 +45,19 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a slot must offer before it takes a job of the kind.
+
+    Attributes:
+        cores: at least so many processes may be kept busy (`PROCESSOR_WORKERS`).
+        memory_bytes: at least so much memory may be used (`PROCESSOR_MEMORY`).
+    """
+
+    cores: int = 1
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Product:
     """A file that a task has made, to be kept. `name` is short and unique within the job."""
 
@@ -124,6 +137,7 @@ class Task:
     inputs: tuple[str, ...] = ()
     version: int = 1
     limits: Limits = field(default_factory=Limits)
+    needs: Needs = field(default_factory=Needs)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be.

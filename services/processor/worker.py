@@ -59,7 +59,13 @@ async def claim(processor: Processor, kinds: list[str]) -> Row | None:
     while not processor.supervisor.stopping.is_set():
         try:
             return await processor.database.row(
-                "claim_job", processor.instance, kinds, processor.settings.lease_seconds, token
+                "claim_job",
+                processor.instance,
+                kinds,
+                processor.settings.lease_seconds,
+                token,
+                processor.settings.workers,
+                processor.settings.memory,
             )
         except DatabaseUnavailable as error:
             logger.warning("claim_waits", detail=error.detail)

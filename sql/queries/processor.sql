@@ -17,8 +17,8 @@ update outbox set tries = tries + 1, last_error = $2::text,
 where id = $1::bigint
 
 -- name: claim_job
--- The next job for a free slot, if there is one.
-select * from claim_job($1::text, $2::text[], $3::double precision, $4::uuid)
+-- The next job for a free slot of so many cores and bytes of memory, if there is one.
+select * from claim_job($1::text, $2::text[], $3::double precision, $4::uuid, $5::integer, $6::bigint)
 
 -- name: claim_light_jobs
 -- A batch of light jobs for a free slot; no row when there is none.
@@ -95,24 +95,25 @@ where not exists (select 1 from clouds where source_object = key)
 -- Say that this kind exists; a newer version's word stands.
 insert into kinds (kind, title, description, params_schema, result_schema, pool, needs_source,
                    attempts, backoff_seconds, run_seconds, start_seconds, total_seconds,
-                   retry_codes, no_retry_codes, version, inputs)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                   retry_codes, no_retry_codes, cores, memory_bytes, version, inputs)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 on conflict (kind) do update set
     title = excluded.title, description = excluded.description, params_schema = excluded.params_schema,
     result_schema = excluded.result_schema, pool = excluded.pool, needs_source = excluded.needs_source,
     attempts = excluded.attempts, backoff_seconds = excluded.backoff_seconds,
     run_seconds = excluded.run_seconds, start_seconds = excluded.start_seconds,
     total_seconds = excluded.total_seconds, retry_codes = excluded.retry_codes,
-    no_retry_codes = excluded.no_retry_codes,
+    no_retry_codes = excluded.no_retry_codes, cores = excluded.cores, memory_bytes = excluded.memory_bytes,
     version = excluded.version, inputs = excluded.inputs, updated_at = now()
 where kinds.version <= excluded.version
 
 -- name: register_instance
--- This process is alive, and says what it knows.
-insert into service_instances (instance, service, version, accepts, kinds)
-values ($1, current_user, $2, $3, $4)
+-- This process is alive, and says what it knows and what a slot of it offers.
+insert into service_instances (instance, service, version, accepts, kinds, cores, memory_bytes)
+values ($1, current_user, $2, $3, $4, $5, $6)
 on conflict (instance) do update set seen_at = now(), version = excluded.version,
-    accepts = excluded.accepts, kinds = excluded.kinds
+    accepts = excluded.accepts, kinds = excluded.kinds, cores = excluded.cores,
+    memory_bytes = excluded.memory_bytes
 
 -- name: forget_instance
 -- This process is leaving.

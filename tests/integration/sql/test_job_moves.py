@@ -168,6 +168,22 @@ async def test_an_overdue_job_with_a_living_worker_was_not_started_in_time(moves
     assert json.loads((await moves.look(job))["error"])["code"] == "not_started"
 
 
+async def test_a_job_that_fits_no_running_processor_says_so_when_it_is_overdue(
+    moves: Moves,
+) -> None:
+    await moves.register("demo.print", cores=8)
+    job = await moves.order()
+    await moves.owner.execute(
+        "insert into service_instances (instance, service, version, accepts, kinds, cores, memory_bytes)"
+        " values ('i', 'processor', '1', '{}', array['demo.print'], 4, 1)"
+    )
+    await moves.owner.execute("update jobs set start_by = now() - interval '1 second'")
+    await moves.processor.fetchval("select fail_overdue_jobs(10)")
+    error = json.loads((await moves.look(job))["error"])
+    assert error["code"] == "no_worker"
+    assert "8 cores" in error["detail"]
+
+
 @pytest.mark.parametrize("old", list(JobState))
 async def test_the_schema_allows_exactly_the_moves_of_the_code(moves: Moves, old: JobState) -> None:
     shape = {

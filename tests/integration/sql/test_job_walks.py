@@ -237,7 +237,7 @@ async def test_the_schema_moves_a_job_exactly_as_the_module_does(moves: Moves) -
 
 
 @pytest.mark.parametrize(
-    ("function", "rule", "instead"),
+    ("functions", "rule", "instead"),
     [
         ("finish_job", "attempt = p_attempt and", ""),
         ("finish_job", "and cancel_requested_at is null", ""),
@@ -245,7 +245,7 @@ async def test_the_schema_moves_a_job_exactly_as_the_module_does(moves: Moves) -
         ("release_job", "and attempt = p_attempt", ""),
         ("release_job", "v_job.cancel_requested_at is not null", "false"),
         ("reap_lost_jobs", "and lease_until < now()", ""),
-        ("claim_job", "j.available_at <= now()", "true"),
+        ("best_job choose_jobs", "j.available_at <= now()", "true"),
         ("claim_job", "attempt = attempt + 1", "attempt = attempt"),
         ("end_attempt", "p_job.cancel_requested_at is not null", "false"),
         ("end_attempt", "p_job.failures + 1 < p_job.max_failures", "true"),
@@ -264,12 +264,13 @@ async def test_the_schema_moves_a_job_exactly_as_the_module_does(moves: Moves) -
     ],
 )
 async def test_a_rule_that_is_taken_out_of_the_schema_is_missed(
-    moves: Moves, function: str, rule: str, instead: str
+    moves: Moves, functions: str, rule: str, instead: str
 ) -> None:
-    body = await moves.owner.fetchval(
-        "select pg_get_functiondef(oid) from pg_proc where proname = $1", function
-    )
-    assert rule in body, "the rule is not where the test looks for it"
-    await moves.owner.execute(body.replace(rule, instead))
+    for function in functions.split():
+        body = await moves.owner.fetchval(
+            "select pg_get_functiondef(oid) from pg_proc where proname = $1", function
+        )
+        assert rule in body, "the rule is not where the test looks for it"
+        await moves.owner.execute(body.replace(rule, instead))
     with pytest.raises((AssertionError, asyncpg.IntegrityConstraintViolationError)):
         await stroll_often(moves, 400)
