@@ -143,7 +143,7 @@ class Task:
         """Refuse what cannot be.
 
         Raises:
-            ValueError: a light kind wants a file.
+            ValueError: a light kind wants files.
         """
-        if self.pool == LIGHT and self.needs_source:
+        if self.pool == LIGHT and (self.needs_source or self.inputs):
             raise ValueError(f"{self.kind} is light: it cannot work on a file.")

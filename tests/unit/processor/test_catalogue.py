@@ -1,10 +1,13 @@
 """One kind, one file; presence is registration."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.processor import catalogue, tasks
+from shared.topology import LIGHT
 
 
 def test_every_file_is_a_kind_of_its_name() -> None:
@@ -28,3 +31,11 @@ def test_every_kind_says_what_it_is_and_refuses_unknown_parameters() -> None:
         assert task.description
         schema = task.params.model_json_schema()
         assert schema.get("additionalProperties") is False, task.kind
+
+
+@pytest.mark.parametrize("files", [{"needs_source": True}, {"inputs": ("left",)}])
+def test_a_light_kind_cannot_work_on_files(files: dict[str, Any]) -> None:
+    light = catalogue.load_task("demo.print")
+    assert light.pool == LIGHT
+    with pytest.raises(ValueError, match="cannot work on a file"):
+        replace(light, **files)
