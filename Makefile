@@ -9,6 +9,8 @@ PREPARE := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(
 	$(PYTHON) -m deploy.local.prepare
 EXTRAS := gateway processor notifier client
 CODE := services shared sql deploy tests
+MINUTES ?= 10
+PREVIOUS ?= HEAD~1
 # What has to do with the broker itself.
 BUS_TESTS := tests/integration/shared tests/chaos/test_broker_gives_way.py tests/chaos/test_messages_go_wrong.py \
 	tests/chaos/test_servers_go_away.py
@@ -21,7 +23,7 @@ ifneq ($(wildcard $(CORPUS)/MANIFEST.csv),)
 export POINTMILL_CORPUS ?= $(CORPUS)
 endif
 
-.PHONY: help venv demo up down logs status check test chaos test-rabbitmq4 fuzz-engine bench-engine bench-engine-large contracts lock clean
+.PHONY: help venv demo up down logs status check test chaos soak test-versions test-rabbitmq4 fuzz-engine bench-engine bench-engine-large contracts lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -64,6 +66,14 @@ test: ## Everything: the checks, then all tests against the real parts
 chaos: ## Break everything in every way of the plan, hold the ten invariants against it, print the table (20 min)
 	@$(PREPARE) --servers
 	@$(BIN)/pytest -q -n 3 --timeout 400 tests/chaos
+
+soak: ## Thousands of jobs under random faults, after three planted bugs were found (MINUTES=10 SEED=7)
+	@$(PREPARE) --servers
+	@$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) $(if $(filter file,$(origin SEED)),,--seed $(SEED))
+
+test-versions: ## The previous commit's services and today's in every combination (PREVIOUS=v0.1.0; 3 min)
+	@$(PREPARE) --servers
+	@POINTMILL_PREVIOUS=$(PREVIOUS) $(BIN)/pytest -q -n 3 --timeout 400 tests/chaos/test_two_versions.py
 
 test-rabbitmq4: ## The tests of the bus against RabbitMQ 4.0, from Debian 13 unpacked beside (as root; 5 min)
 	@$(PREPARE) --servers

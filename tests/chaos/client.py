@@ -77,6 +77,7 @@ class Client:
         kind: str,
         expected: dict[str, Any],
         *,
+        cloud: str | None = None,
         after: Sequence[str] = (),
         gathers: Mapping[str, str] | None = None,
         **params: Any,
@@ -85,7 +86,7 @@ class Client:
 
         It waits for the jobs `after`, and takes what those of `gathers` have gathered under their names.
         """
-        order: dict[str, Any] = {"kind": kind, "params": params}
+        order: dict[str, Any] = {"kind": kind, "params": params, "cloud": cloud}
         if after:
             order["after"] = list(after)
         if gathers:
