@@ -65,7 +65,7 @@ test: ## Everything: the checks, then all tests against the real parts
 
 chaos: ## Break everything in every way of the plan, hold the ten invariants against it, print the table (20 min)
 	@$(PREPARE) --servers
-	@$(BIN)/pytest -q -n 3 --timeout 400 tests/chaos
+	@$(BIN)/pytest -q -n 4 --timeout 400 tests/chaos
 
 soak: ## Thousands of jobs under random faults, after three planted bugs were found (MINUTES=10 SEED=7)
 	@$(PREPARE) --servers

@@ -16,7 +16,7 @@ from deploy.local import rabbitmq
 from shared import topology
 from tests.chaos.client import Client
 from tests.chaos.test_broker_gives_way import until
-from tests.chaos.work import SUCCEEDS, do_work
+from tests.chaos.work import SUCCEEDS, do_work, slept
 from tests.fixtures.invariants import check
 from tests.fixtures.system import System
 
@@ -50,8 +50,8 @@ async def test_messages_ten_times_and_out_of_order_have_one_effect(
 async def do_work_without(client: Client, owner: str) -> None:
     """Work whose messages stay in the queue of the service that is away."""
     if owner == "processor":
-        for turn in range(5):
-            await client.order("demo.print", SUCCEEDS, first="turn", second=str(turn))
+        for _ in range(5):
+            await client.order("demo.sleep", slept(0.1), seconds=0.1)
     else:
         await do_work(client)
         for job in client.ledger.expected:

@@ -104,7 +104,7 @@ class World:
 
     async def lose_doorbells(self) -> None:
         """The doorbells in the queue thrown away."""
-        queue = topology.work_queue("default")
+        queue = topology.work_queue(self.rng.choice(topology.POOLS))
         await self.system.broker.api("DELETE", f"queues/{self.system.broker.path}/{queue}/contents")
 
     async def repeat_messages(self) -> None:

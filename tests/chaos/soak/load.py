@@ -17,7 +17,7 @@ ENDINGS = {
     "crash": {"state": "failed", "error": {"code": "task_crashed"}},
     "error": {"state": "failed", "error": {"code": "task_error"}},
 }
-GIVEN_UP = {"worker_lost", "worker_fault", "child_died"}
+GIVEN_UP = {"worker_lost", "worker_fault", "worker_killed"}
 """Codes of a job that met a fault of ours at every attempt: it has failed, and says so."""
 
 
