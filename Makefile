@@ -7,7 +7,7 @@ LOCAL := $(BIN)/python -m deploy.local
 OLD := Pointmill needs Python 3.11 or later: make PYTHON=/path/to/python3.11
 PREPARE := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(OLD)")' && \
 	$(PYTHON) -m deploy.local.prepare
-EXTRAS := gateway processor notifier client
+EXTRAS := gateway processor notifier client bench
 CODE := services shared sql deploy tests
 MINUTES ?= 10
 PREVIOUS ?= HEAD~1

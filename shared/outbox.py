@@ -5,6 +5,8 @@ Each service's SQL for its own rows stands in its own queries file: `take_outbox
 """
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
@@ -19,7 +21,9 @@ from shared.topology import LIGHT, WORK, work_key
 BATCH = 200
 POLL_SECONDS = 1.0
 COALESCE_SECONDS = 0.003
-LIGHT_DOORBELLS = 2  # of one batch
+# Of one batch and pool: whoever claims light jobs claims many.
+MOST_DOORBELLS = 16
+MOST_LIGHT_DOORBELLS = 2
 
 logger = structlog.get_logger()
 
@@ -84,49 +88,56 @@ class Relay:
             rows = await transaction.rows("take_outbox", BATCH)
             if not rows:
                 return 0
-            told, untold = _worth_telling(rows)
-            answers = await asyncio.gather(
-                *(self._publisher.publish(_outgoing(row)) for row in told), return_exceptions=True
-            )
+            sent, spared = _spare_doorbells(rows)
+            answers = await self._publisher.publish_all([_outgoing(row) for row in sent])
             await self._failpoints.reach(self._failpoint)
-            lost = await self._settle(transaction, told, answers)
-            if untold and lost is None:
-                await transaction.value("delete_outbox", [row["id"] for row in untold])
+            lost = await self._settle(transaction, sent, answers, spared)
         if lost is not None:
             raise lost
         return len(rows)
 
     async def _settle(
-        self, transaction: Transaction, rows: list[Row], answers: list[BaseException | None]
-    ) -> BaseException | None:
-        confirmed, lost = [], None
-        for row, answer in zip(rows, answers, strict=True):
+        self,
+        transaction: Transaction,
+        sent: list[Row],
+        answers: Sequence[MessageRefused | BrokerUnavailable | None],
+        spared: list[Row],
+    ) -> BrokerUnavailable | None:
+        confirmed, failed, lost = [], set(), None
+        for row, answer in zip(sent, answers, strict=True):
             if answer is None:
                 confirmed.append(row["id"])
-            elif isinstance(answer, MessageRefused):
+                continue
+            failed.add(row["routing_key"])
+            if isinstance(answer, MessageRefused):
                 logger.error("message_refused", detail=answer.detail, outbox_id=row["id"])
                 await transaction.value("postpone_outbox", row["id"], answer.detail)
             else:
                 lost = answer
-        await transaction.value("delete_outbox", confirmed)
         self._relayed.inc(len(confirmed))
+        confirmed += [row["id"] for row in spared if row["routing_key"] not in failed]
+        await transaction.value("delete_outbox", confirmed)
         return lost
 
 
-def _worth_telling(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """Which rows are published, and which need not be: light jobs are claimed many at a time.
+def _spare_doorbells(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """What is sent of a batch, and the doorbells that others in it make needless.
 
-    One doorbell tells of every job committed before it, and whoever hears it goes on until a look
-    finds nothing; a few let a few slots wake.
+    Whoever a doorbell wakes goes on claiming until nothing is left: of a batch's doorbells for one
+    pool the first few wake as many slots, and at full load the rest would be half of all messages.
+    Slots that were left asleep look by themselves.
     """
-    told: list[Row] = []
-    untold: list[Row] = []
-    rung = 0
+    sent, spared = [], []
+    rung: Counter[str] = Counter()
     for row in rows:
-        light = row["exchange"] == WORK and row["routing_key"] == work_key(LIGHT)
-        rung += light
-        (untold if light and rung > LIGHT_DOORBELLS else told).append(row)
-    return told, untold
+        key = row["routing_key"]
+        if row["exchange"] == WORK:
+            rung[key] += 1
+            if rung[key] > (MOST_LIGHT_DOORBELLS if key == work_key(LIGHT) else MOST_DOORBELLS):
+                spared.append(row)
+                continue
+        sent.append(row)
+    return sent, spared
 
 
 def _outgoing(row: Row) -> Outgoing:

@@ -150,15 +150,17 @@ def run_service(
     service: str,
     serve: Callable[[], Awaitable[None]],
     log_level: str = "INFO",
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> int:
     """Run a service until it is told to stop; the exit status for the shell.
 
     0 after SIGTERM or SIGINT; 1 when something that must run has ended, so that whoever started
-    the service starts it again.
+    the service starts it again. `loop` makes another event loop than asyncio's own.
     """
     configure_logging(service, log_level)
     try:
-        asyncio.run(_await(serve))
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(_await(serve))
     except BackgroundTaskEnded as error:
         logger.critical(
             "background_task_ended", detail=str(error), exc_info=error.__cause__ or error

@@ -1189,8 +1189,9 @@ end
 $$;
 
 CREATE FUNCTION public.ring_for(p_job public.jobs) RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     AS $$
+begin
     insert into outbox (exchange, routing_key, mandatory, available_at, message)
     values ('pointmill.work', 'work.' || p_job.pool, true, p_job.available_at,
             jsonb_strip_nulls(jsonb_build_object(
@@ -1202,7 +1203,8 @@ CREATE FUNCTION public.ring_for(p_job public.jobs) RETURNS void
                 'time', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                 'datacontenttype', 'application/json',
                 'traceparent', p_job.traceparent,
-                'data', jsonb_build_object('job_id', p_job.id, 'kind', p_job.kind, 'pool', p_job.pool))))
+                'data', jsonb_build_object('job_id', p_job.id, 'kind', p_job.kind, 'pool', p_job.pool))));
+end
 $$;
 
 CREATE FUNCTION public.run_schedule(p_id uuid, p_planned timestamp with time zone, p_job uuid, p_next timestamp with time zone) RETURNS text

@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from services.gateway.api import mount
 from services.gateway.edge import TRAFFIC, new_application
+from services.gateway.known_kinds import Kinds
 from services.gateway.live import ACCEPTS, Live
 from services.gateway.metrics import open_metrics
 from services.gateway.resources import GATEWAY, Gateway, Keys
@@ -95,6 +96,7 @@ async def open_gateway(settings: Settings, supervisor: Supervisor) -> AsyncItera
             bus=bus,
             live=live,
             keys=Keys(database),
+            kinds=Kinds(database),
             metrics=metrics,
             failpoints=failpoints,
             wake_relay=relay.wake,

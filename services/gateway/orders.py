@@ -30,26 +30,26 @@ async def check_order(  # noqa: PLR0913, PLR0917 - the parts of an order
     inputs: Iterable[str] = (),
 ) -> None:
     """Raise a Problem that names what is wrong with the order."""
-    known = await gateway.database.row("read_kind", kind)
+    known = await gateway.kinds.find(kind)
     if known is None:
         raise Problem.of_field(UNKNOWN_KIND, "kind", f"{kind} is not known")
-    check_params(known["params_schema"], params)
-    check_inputs(kind, known["inputs"], inputs)
+    check_params(known.params, params)
+    check_inputs(kind, known.row["inputs"], inputs)
     if cloud is None:
-        if known["needs_source"]:
+        if known.row["needs_source"]:
             raise Problem.of_field(INVALID_REQUEST, "cloud", f"is required by {kind}")
         return
     row = await gateway.database.row("read_cloud", caller.workspace, cloud)
     if row is None:
         raise Problem.of_field(CLOUD_NOT_FOUND, "cloud", "is not a cloud of yours")
-    if known["needs_source"] and row["state"] != "stored":
+    if known.row["needs_source"] and row["state"] != "stored":
         raise Problem.of_field(CLOUD_EMPTY, "cloud", "has no file yet")
 
 
-def check_params(schema: dict[str, Any], params: dict[str, Any]) -> None:
+def check_params(schema: Draft202012Validator, params: dict[str, Any]) -> None:
     """Raise a Problem that names each parameter the schema refuses, as `params.<name>`."""
     errors = []
-    for error in Draft202012Validator(schema).iter_errors(params):
+    for error in schema.iter_errors(params):
         # Of several allowed shapes, the one that was meant says best what is wrong.
         errors += _told(best_match([error]) or error)
         if len(errors) >= MOST_ERRORS:

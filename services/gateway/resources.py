@@ -10,6 +10,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from services.gateway.known_kinds import Kinds
 from services.gateway.live import Live
 from services.gateway.metrics import Metrics
 from services.gateway.problems import DATABASE_UNAVAILABLE, Kind
@@ -73,6 +74,7 @@ class Gateway:
     bus: Bus
     live: Live
     keys: Keys
+    kinds: Kinds
     metrics: Metrics
     failpoints: Failpoints
     wake_relay: Callable[[], None]

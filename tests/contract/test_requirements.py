@@ -77,7 +77,7 @@ def test_a_lock_names_no_place_to_fetch_from(extra: str) -> None:
     assert " @ " not in text
 
 
-@each_lock
+@pytest.mark.parametrize("extra", [extra for extra in EXTRAS if extra != "bench"])
 def test_what_is_deployed_is_what_was_tested(extra: str) -> None:
     tested = entries(lock("development"))
     assert {name: tested.get(name) for name in entries(lock(extra))} == entries(lock(extra))

@@ -15,7 +15,7 @@ from shared import topology
 from shared.bus import Bus
 from shared.db import open_database
 from shared.failpoints import Failpoints
-from shared.outbox import Relay
+from shared.outbox import MOST_DOORBELLS, Relay
 from tests.fixtures.broker import Broker
 from tests.fixtures.database import Database
 from tests.fixtures.processors import eventually
@@ -74,7 +74,7 @@ async def relaying(database: Database, broker: Broker) -> AsyncIterator[Relay]:
         service="processor",
         instance="t",
         version="0",
-        exchanges=(topology.EVENTS,),
+        exchanges=(topology.EVENTS, topology.WORK),
     )
     pool = await open_database(database.url("processor"), "processor")
     counter = Counter("relayed", "messages", registry=CollectorRegistry())
@@ -117,6 +117,40 @@ async def test_a_refused_message_backs_off_alone(database: Database, broker: Bro
 
 async def _refused(database: Database) -> bool:
     return [row["tries"] > 0 for row in await rows(database)] == [True]
+
+
+async def test_of_many_doorbells_for_a_pool_only_the_first_few_ring(
+    database: Database, broker: Broker
+) -> None:
+    for _ in range(60):
+        await leave(database, exchange=topology.WORK, key="work.default")
+    facts = [await leave(database) for _ in range(60)]
+    async with relaying(database, broker):
+        assert sorted(await received(broker, 60)) == sorted(facts)
+        await eventually(lambda: _empty(database))
+    assert await waiting(broker, topology.work_queue("default")) == MOST_DOORBELLS
+
+
+async def waiting(broker: Broker, queue: str) -> int:
+    """How many messages a queue holds."""
+    async with await aio_pika.connect(broker.url("processor")) as connection:
+        channel = await connection.channel()
+        declared = await channel.declare_queue(queue, passive=True)
+        return declared.declaration_result.message_count or 0
+
+
+async def test_a_refused_doorbell_takes_none_of_the_spared_ones_with_it(
+    database: Database, broker: Broker
+) -> None:
+    for _ in range(60):
+        await leave(database, exchange=topology.WORK, key="work.nowhere")
+    async with relaying(database, broker):
+        await eventually(lambda: _some_refused(database))
+        assert len(await rows(database)) == 60
+
+
+async def _some_refused(database: Database) -> bool:
+    return any(row["tries"] > 0 for row in await rows(database))
 
 
 async def test_a_wake_up_is_faster_than_the_poll(database: Database, broker: Broker) -> None:

@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from services.gateway.orders import check_params
 from services.gateway.problems import Problem
 
-SCHEMA: dict[str, Any] = {
+_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "required": ["text"],
@@ -19,6 +20,8 @@ SCHEMA: dict[str, Any] = {
         },
     },
 }
+
+SCHEMA = Draft202012Validator(_SCHEMA)
 
 
 @pytest.mark.parametrize(
