@@ -42,6 +42,9 @@ grant update (unique_key) on jobs to gateway;
 grant select, insert, delete on schedules to gateway;
 grant update (name, params, priority, run_at, cron, timezone, overlap, missed, next_at, waiting_since, paused_at,
               version, updated_at) on schedules to gateway;
+grant execute on function list_workspaces(timestamptz, uuid, integer),
+    change_workspace(uuid, integer, boolean, integer) to gateway;
+grant update (paused_at, starts_per_minute) on kinds to gateway;
 grant execute on function filter_jobs(uuid, jsonb), cancel_jobs(uuid, jsonb, integer),
     retry_jobs(uuid, jsonb, integer, text, text) to gateway;
 -- Pipelines. Who ends a job settles those that wait for it.

@@ -153,6 +153,18 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.change_workspace(p_id uuid, p_weight integer, p_cap boolean, p_max_running integer) RETURNS TABLE(id uuid, name text, weight integer, max_running integer, running bigint, created_at timestamp with time zone)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    update workspaces w
+    set weight = coalesce(p_weight, w.weight),
+        max_running = case when p_cap then p_max_running else w.max_running end
+    where w.id = p_id
+    returning w.id, w.name, w.weight, w.max_running,
+              (select count(*) from jobs j where j.workspace_id = w.id and j.state = 'running'), w.created_at
+$$;
+
 CREATE FUNCTION public.choose_jobs(p_kinds text[], p_limit integer, p_light boolean) RETURNS uuid[]
     LANGUAGE plpgsql
     AS $$
@@ -800,6 +812,18 @@ begin
     where id = v_letter.id;
     return false;
 end
+$$;
+
+CREATE FUNCTION public.list_workspaces(p_after timestamp with time zone, p_after_id uuid, p_limit integer) RETURNS TABLE(id uuid, name text, weight integer, max_running integer, running bigint, created_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    select w.id, w.name, w.weight, w.max_running,
+           (select count(*) from jobs j where j.workspace_id = w.id and j.state = 'running'), w.created_at
+    from workspaces w
+    where p_after is null or (w.created_at, w.id) < (p_after, p_after_id)
+    order by w.created_at desc, w.id desc
+    limit p_limit
 $$;
 
 CREATE TABLE public.dead_letters (

@@ -27,6 +27,7 @@ from services.gateway.routes import (
     projects,
     schedules,
     webhooks,
+    workspaces,
 )
 from services.gateway.routes.docs import mount_docs
 from services.gateway.routes.health import mount_health
@@ -43,7 +44,7 @@ from shared.presence import stay_registered
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0014"
+SCHEMA = "0022"
 ROUTES = (
     projects.routes,
     clouds.routes,
@@ -57,6 +58,7 @@ ROUTES = (
     webhooks.routes,
     instances.routes,
     dead_letters.routes,
+    workspaces.routes,
 )
 
 logger = structlog.get_logger("gateway")

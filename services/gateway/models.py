@@ -257,6 +257,13 @@ class Limits(BaseModel):
     no_retry_codes: Annotated[list[str], Field(description="Failures that are never tried again.")]
 
 
+class Needs(BaseModel):
+    """What a kind needs of the slot it runs in."""
+
+    cores: int
+    memory_bytes: int
+
+
 class JobKind(Shown):
     """A kind of job that the processors know."""
 
@@ -272,12 +279,19 @@ class JobKind(Shown):
     ]
     version: int
     limits: Limits
+    needs: Annotated[Needs, Field(description="What a slot must offer.")]
+    paused_at: Annotated[
+        datetime | None, Field(description="Its jobs wait since then until it is resumed.")
+    ] = None
+    starts_per_minute: Annotated[
+        int | None, Field(description="In the whole system; null: no limit.")
+    ] = None
 
     @classmethod
     def of(cls, row: Row) -> Self:
         """Show a row of `kinds`."""
         columns = dict(row)
-        return cls.model_validate({**columns, "limits": columns})
+        return cls.model_validate({**columns, "limits": columns, "needs": columns})
 
 
 class Product(Shown):

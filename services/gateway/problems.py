@@ -253,6 +253,12 @@ UNKNOWN_KIND = Kind(
 KIND_NOT_FOUND = Kind(
     "kind_not_found", 404, "There is no such kind of job", "List the kinds with GET /v1/kinds."
 )
+WORKSPACE_NOT_FOUND = Kind(
+    "workspace_not_found",
+    404,
+    "There is no such workspace",
+    "List the workspaces with GET /v1/workspaces.",
+)
 IDEMPOTENCY_KEY_REUSED = Kind(
     "idempotency_key_reused",
     422,

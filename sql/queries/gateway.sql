@@ -93,6 +93,22 @@ select * from kinds order by kind
 -- One kind.
 select * from kinds where kind = $1
 
+-- name: change_kind
+-- Pause ($2: true) or resume a kind (null: leave), and where $3 says so limit its starts (null: no limit).
+update kinds
+set paused_at = case when $2::boolean is null then paused_at when $2 then coalesce(paused_at, now()) end,
+    starts_per_minute = case when $3::boolean then $4::integer else starts_per_minute end
+where kind = $1
+returning *
+
+-- name: list_workspaces
+-- Every workspace, newest first, after the cursor; for operators.
+select * from list_workspaces($1, $2, $3)
+
+-- name: change_workspace
+-- Set the weight and cap of a workspace; for operators. No row: unknown.
+select * from change_workspace($1, $2, $3, $4)
+
 -- name: list_instances
 -- The running processes of all services, as each has last said of itself.
 select * from service_instances order by service, started_at, instance

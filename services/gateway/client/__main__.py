@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from services.gateway.client import commands
+from services.gateway.client import commands, shares
 from services.gateway.client.arguments import read_arguments
 from services.gateway.client.calls import Call
 from services.gateway.client.checking import check
@@ -36,6 +36,9 @@ COMMANDS: Mapping[str, Callable[[Call], Awaitable[int]]] = {
     "clouds": commands.clouds,
     "dead-letters": dead_letters,
     "instances": instances,
+    "kind": shares.kind,
+    "workspaces": shares.workspaces,
+    "workspace": shares.workspace,
     "schedules": schedules,
 }
 

@@ -12,6 +12,56 @@ def add_operating(
     """Add the operators' commands."""
     command("instances", "List the running services and what each accepts. For operators.")
     _add_dead_letters(command, add_limit)
+    _add_shares(command, add_limit)
+
+
+def _add_shares(
+    command: Callable[[str, str], argparse.ArgumentParser],
+    add_limit: Callable[[argparse.ArgumentParser], None],
+) -> None:
+    kind = command("kind", "Pause, resume or limit a kind of jobs. For operators.")
+    kind.add_argument("kind", metavar="KIND", help="see `pointmill kinds`")
+    paused = kind.add_mutually_exclusive_group()
+    paused.add_argument(
+        "--pause", dest="paused", action="store_true", default=None, help="its jobs wait"
+    )
+    paused.add_argument(
+        "--resume", dest="paused", action="store_false", default=None, help="its jobs go on"
+    )
+    kind.add_argument(
+        "--starts",
+        type=_parse_starts,
+        metavar="N",
+        help="start at most so many a minute in the whole system; none: no limit",
+    )
+    add_limit(command("workspaces", "List the workspaces and their shares. For operators."))
+    workspace = command("workspace", "Set a workspace's share of the slots. For operators.")
+    workspace.add_argument("id", metavar="ID", help="the workspace's id")
+    workspace.add_argument("--weight", type=int, metavar="N", help="against the others', 1 to 1000")
+    workspace.add_argument(
+        "--max-running",
+        type=_parse_cap,
+        metavar="N",
+        help="at most so many of its jobs run; none: no cap",
+    )
+
+
+def _parse_starts(text: str) -> int:
+    """A number from 1 on, or 0 for `none`."""
+    if text == "none":
+        return 0
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 1 on nor none")
+    return int(text)
+
+
+def _parse_cap(text: str) -> int:
+    """A number from 0 on, or -1 for `none`."""
+    if text == "none":
+        return -1
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 0 on nor none")
+    return int(text)
 
 
 def _add_dead_letters(

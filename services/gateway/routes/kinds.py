@@ -1,13 +1,31 @@
 """Kinds: what jobs there are, as the processors have announced them."""
 
+from typing import Annotated
+
+import structlog
+from pydantic import Field
+
 from services.gateway.api import Routes
-from services.gateway.caller import Caller
-from services.gateway.fields import Name
+from services.gateway.caller import Caller, Operator
+from services.gateway.fields import Name, Order
 from services.gateway.models import JobKind, Kinds
 from services.gateway.problems import KIND_NOT_FOUND, Problem
 from services.gateway.resources import Gateway
 
 routes = Routes("kinds")
+logger = structlog.get_logger("gateway")
+
+
+class KindChange(Order):
+    """What operators set of a kind; what is left out stays."""
+
+    paused: Annotated[
+        bool | None, Field(description="Whether its jobs wait; those that run go on.")
+    ] = None
+    starts_per_minute: Annotated[
+        int | None,
+        Field(ge=1, le=1_000_000, description="Of the whole system; null takes the limit away."),
+    ] = None
 
 
 @routes.get("/v1/kinds")
@@ -23,4 +41,24 @@ async def read_kind(gateway: Gateway, caller: Caller, kind: Name) -> JobKind:  #
     row = await gateway.database.row("read_kind", kind)
     if row is None:
         raise Problem(KIND_NOT_FOUND)
+    return JobKind.of(row)
+
+
+@routes.patch("/v1/kinds/{kind}", problems=(KIND_NOT_FOUND,))
+async def change_kind(
+    gateway: Gateway, operator: Operator, kind: Name, body: KindChange
+) -> JobKind:
+    """Pause or resume a kind, or limit how often its jobs start. For operators.
+
+    A free slot learns of it within two seconds.
+    """
+    limits = "starts_per_minute" in body.model_fields_set
+    row = await gateway.database.row(
+        "change_kind", kind, body.paused, limits, body.starts_per_minute
+    )
+    if row is None:
+        raise Problem(KIND_NOT_FOUND)
+    logger.info(
+        "kind_changed", kind=kind, by=operator.principal, **body.model_dump(exclude_unset=True)
+    )
     return JobKind.of(row)

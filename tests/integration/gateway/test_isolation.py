@@ -23,6 +23,7 @@ BODIES: dict[tuple[str, str], Any] = {
             "data": {"kind": "demo.print"},
         }
     },
+    ("PATCH", "/v1/workspaces/{workspace_id}"): {"weight": 2},
     ("PATCH", "/v1/schedules/{schedule_id}"): {"name": "stolen", "params": {}},
 }
 
@@ -43,6 +44,7 @@ async def theirs(running: Running) -> dict[str, str]:
         "job_id": cloud["job"]["id"],
         "webhook_id": webhook["id"],
         "schedule_id": schedule["id"],
+        "workspace_id": str(uuid.uuid4()),  # as below
         "letter_id": str(uuid.uuid4()),  # of no workspace; the keys here are an operator's
         "name": "copc",
     }

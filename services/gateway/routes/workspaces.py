@@ -1,0 +1,77 @@
+"""Workspaces: how the slots are shared between them. For operators."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import structlog
+from pydantic import Field
+
+from services.gateway.api import Query, Routes
+from services.gateway.caller import Operator
+from services.gateway.fields import Order
+from services.gateway.models import Page, Shown
+from services.gateway.paging import Listing
+from services.gateway.problems import WORKSPACE_NOT_FOUND, Problem
+from services.gateway.resources import Gateway
+
+routes = Routes("workspaces")
+logger = structlog.get_logger("gateway")
+
+
+class Workspace(Shown):
+    """A tenant, as far as its share of the slots goes."""
+
+    id: UUID
+    name: str
+    weight: Annotated[int, Field(description="Its share of the slots, against the others'.")]
+    max_running: Annotated[
+        int | None, Field(description="At most so many of its jobs run; null: no cap.")
+    ]
+    running: Annotated[int, Field(description="How many of its jobs run now.")]
+    created_at: datetime
+
+
+class Workspaces(Page[Workspace]):
+    """A part of the list of workspaces."""
+
+
+class WorkspaceChange(Order):
+    """What operators set of a workspace; what is left out stays."""
+
+    weight: Annotated[int | None, Field(ge=1, le=1000)] = None
+    max_running: Annotated[
+        int | None, Field(ge=0, le=1_000_000, description="Null takes the cap away.")
+    ] = None
+
+
+@routes.get("/v1/workspaces")
+async def list_workspaces(
+    gateway: Gateway,
+    operator: Operator,  # noqa: ARG001 - asked for a right
+    query: Annotated[Listing, Query()],
+) -> Workspaces:
+    """List the workspaces, newest first."""
+    found = await gateway.database.rows("list_workspaces", *query.after(), query.limit + 1)
+    rows, cursor = query.cut(found)
+    return Workspaces(items=[Workspace.of(row) for row in rows], next=cursor)
+
+
+@routes.patch("/v1/workspaces/{workspace_id}", problems=(WORKSPACE_NOT_FOUND,))
+async def change_workspace(
+    gateway: Gateway, operator: Operator, workspace_id: UUID, body: WorkspaceChange
+) -> Workspace:
+    """Set the weight or the cap of a workspace; jobs that run go on."""
+    caps = "max_running" in body.model_fields_set
+    row = await gateway.database.row(
+        "change_workspace", workspace_id, body.weight, caps, body.max_running
+    )
+    if row is None:
+        raise Problem(WORKSPACE_NOT_FOUND)
+    logger.info(
+        "workspace_changed",
+        workspace=str(workspace_id),
+        by=operator.principal,
+        **body.model_dump(exclude_unset=True),
+    )
+    return Workspace.of(row)
