@@ -1,5 +1,6 @@
 """Turn an uploaded LAS or LAZ file into a streamable cloud, with a picture, facts and proof."""
 
+import importlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -254,8 +255,9 @@ def _merged(first: tuple[Oddity, ...], second: list[Oddity], crs: CloudCrs) -> l
 
 
 def prepare() -> None:
-    """Import what makes the products; it takes longer than a small cloud takes to mill."""
+    """Import what makes the products and finds the ground; a small cloud is milled in less time."""
     load_products(NAMES)
+    importlib.import_module("services.processor.pointcloud.ground.morphology")
 
 
 TASK = Task(

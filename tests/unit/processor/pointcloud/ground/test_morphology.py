@@ -52,6 +52,18 @@ def test_a_single_point_far_below_draws_nothing_down() -> None:
     assert not is_ground(lowest, lowest)[100, 100]
 
 
+def test_heights_far_apart_are_told_apart_as_well_as_others() -> None:
+    ground = hills()
+    lowest = ground.copy()
+    lowest[40:90, 30:85] += 12
+    alone = is_ground(lowest, lowest)
+    tower = lowest.copy()
+    tower[150, 150] += 5000
+    beside = is_ground(tower, tower)
+    assert not beside[150, 150]
+    assert (beside != alone).sum() < 20
+
+
 def test_gaps_hold_no_surprise() -> None:
     ground = hills()
     lowest = np.where(np.random.default_rng(2).random(ground.shape) < 0.5, NAN, ground)

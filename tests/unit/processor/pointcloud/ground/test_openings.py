@@ -48,3 +48,11 @@ def test_a_single_row_and_a_single_cell_are_opened_too() -> None:
     assert opened(row, 1).tolist() == [[0, 0, 0, 3, 3, 3, 0]]
     cell = np.array([[4]], np.float32)
     assert opened(cell, 30).tolist() == [[4]]
+
+
+def test_heights_in_steps_of_16_bits_are_opened_like_heights() -> None:
+    grid = np.random.default_rng(3).integers(0, 1 << 16, (60, 45)).astype(np.uint16)
+    for radius in (1, 2, 3, 8, 40):
+        narrow = opened(grid, radius)
+        assert narrow.dtype == np.uint16
+        assert (narrow == opened(grid.astype(np.float32), radius)).all()
