@@ -98,7 +98,7 @@ async def test_a_claim_whose_answer_was_lost_is_adopted_not_doubled(
             return answer
 
         monkeypatch.setattr(processor.database, "row", lossy)
-        job = await bench.order("demo.print")
+        job = await bench.order("demo.sleep", {"seconds": 0})
         row = await bench.until(job, "succeeded", "failed")
     assert lost == [job]
     assert (row["state"], row["attempt"]) == ("succeeded", 1)
@@ -118,7 +118,7 @@ async def test_a_finish_whose_answer_was_lost_is_recognised(
             return answer
 
         monkeypatch.setattr(processor.database, "value", lossy)
-        job = await bench.order("demo.print")
+        job = await bench.order("demo.sleep", {"seconds": 0})
         await bench.until(job, "succeeded")
         await eventually(lambda: _not(bool(processor.running)))
         assert lost == [True]
