@@ -7,14 +7,14 @@ import hashlib
 
 import structlog
 
-from services.processor.intake import answer_request
+from services.processor.intake import answer_request, reject_unread
 from services.processor.metrics import DEAD_LETTERS
 from services.processor.resources import Processor
 from shared.bus import Delivery, Letter
 from shared.bus.letters import clean
 from shared.messages import Unreadable, read_data, read_envelope
-from shared.messages.jobs import JobAcceptedV1, JobRejectedV1
-from shared.topology import INTAKE, NOTIFIER_EVENTS, UNROUTED, WORK
+from shared.messages.jobs import JobAcceptedV1
+from shared.topology import INTAKE, NOTIFIER_EVENTS, REQUESTS, UNROUTED, WORK
 
 logger = structlog.get_logger()
 
@@ -26,22 +26,27 @@ async def keep(processor: Processor, letter: Letter) -> None:
         logger.info("dead_doorbell_dropped", routing_key=letter.routing_key)
         return
     reason, detail = diagnose(letter)
-    new = await processor.database.value(
-        "keep_dead_letter",
-        fingerprint(letter),
-        "notifier" if letter.queue == NOTIFIER_EVENTS else "processor",
-        letter.queue or UNROUTED,
-        letter.exchange,
-        letter.routing_key,
-        letter.user_id,
-        reason,
-        detail,
-        letter.message_id,
-        dict(letter.headers),
-        letter.kept,
-        len(letter.body),
-        letter.redelivered,
-    )
+    async with processor.database.transaction() as transaction:
+        new = await transaction.value(
+            "keep_dead_letter",
+            fingerprint(letter),
+            "notifier" if letter.queue == NOTIFIER_EVENTS else "processor",
+            letter.queue or UNROUTED,
+            letter.exchange,
+            letter.routing_key,
+            letter.user_id,
+            reason,
+            detail,
+            letter.message_id,
+            dict(letter.headers),
+            letter.kept,
+            len(letter.body),
+            letter.redelivered,
+        )
+        # Every request is answered; a delivery that comes again was answered when it was kept.
+        if letter.exchange == REQUESTS and letter.user_id and (new or not letter.redelivered):
+            await reject_unread(transaction, letter.user_id, letter.message_id, reason, detail)
+    processor.relay.wake()
     if new:
         DEAD_LETTERS.labels(reason).inc()
         logger.warning("dead_letter_kept", reason=reason, queue=letter.queue, sender=letter.user_id)
@@ -83,4 +88,4 @@ async def replay_request(processor: Processor, delivery: Delivery) -> str:
     answer = await answer_request(processor, delivery)
     if isinstance(answer, JobAcceptedV1):
         return f"accepted: job {answer.job_id}"
-    return f"rejected: {answer.code}" if isinstance(answer, JobRejectedV1) else answer.TYPE
+    return f"rejected: {answer.code}"

@@ -1,9 +1,11 @@
 """Requests of other internal services: validated, then accepted or rejected, and always answered."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+import orjson
 import structlog
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
@@ -13,9 +15,18 @@ from services.processor.resources import Processor
 from shared.bus import Delivery
 from shared.db import Transaction
 from shared.jobs import slug
-from shared.messages import Message, Unreadable, wrap
+from shared.messages import Unreadable, wrap
 from shared.messages.jobs import FieldError, JobAcceptedV1, JobRejectedV1, JobRequestedV1
 from shared.topology import EVENTS
+
+# An AMQP short string: what an answer carries of the sender's own words must fit one.
+SHORT_BYTES = 255
+MOST_ERRORS = 50
+# What a sender calls a kind may be anything; only this may stand in a routing key.
+KIND = re.compile(r"[a-z0-9._]{1,100}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+# PostgreSQL's jsonb holds no NUL; an escaped backslash before `u0000` is none.
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 logger = structlog.get_logger()
 
@@ -54,7 +65,7 @@ async def take_request(processor: Processor, delivery: Delivery) -> None:
     await answer_request(processor, delivery)
 
 
-async def answer_request(processor: Processor, delivery: Delivery) -> Message:
+async def answer_request(processor: Processor, delivery: Delivery) -> JobAcceptedV1 | JobRejectedV1:
     """Make the job and the answer in one transaction; what the sender will hear.
 
     Raises:
@@ -65,11 +76,11 @@ async def answer_request(processor: Processor, delivery: Delivery) -> Message:
     async with processor.database.transaction() as transaction:
         sender = await _find_sender(transaction, delivery.user_id)
         try:
-            answer: Message = await _accept(transaction, sender, delivery)
+            answer: JobAcceptedV1 | JobRejectedV1 = await _accept(transaction, sender, delivery)
             REQUESTS.labels("accepted").inc()
         except Rejection as rejection:
             answer = JobRejectedV1(
-                request_id=delivery.envelope.id,
+                request_id=_echo(delivery.envelope.id),
                 sender=delivery.user_id,
                 kind=_kind_asked(delivery),
                 code=rejection.code,
@@ -77,9 +88,22 @@ async def answer_request(processor: Processor, delivery: Delivery) -> Message:
             )
             REQUESTS.labels("rejected").inc()
             logger.info("request_rejected", sender=delivery.user_id, code=rejection.code)
-        await _answer(transaction, sender, delivery, answer)
+        trace = _traceparent(delivery)
+        await _answer(transaction, sender, _echo(delivery.envelope.id), trace, answer)
     processor.relay.wake()
     return answer
+
+
+async def reject_unread(
+    transaction: Transaction, user_id: str, request_id: str | None, code: str, detail: str
+) -> None:
+    """Tell the sender of a request that could not even be read; its id is what AMQP called it."""
+    sender = await _find_sender(transaction, user_id)
+    name = _echo(request_id or "unknown")
+    errors = [FieldError(field="body", message=detail)]
+    answer = JobRejectedV1(request_id=name, sender=user_id, code=code, errors=errors)
+    await _answer(transaction, sender, name, None, answer)
+    REQUESTS.labels("unread").inc()
 
 
 async def _find_sender(transaction: Transaction, user_id: str) -> Sender | None:
@@ -106,7 +130,7 @@ async def _accept(
         request.cloud_id,
         request.priority,
         f"service:{sender.user_id}",
-        delivery.envelope.traceparent,
+        _traceparent(delivery),
         job_id,
     )
     return JobAcceptedV1(
@@ -119,6 +143,7 @@ async def _accept(
 
 
 def _read(delivery: Delivery) -> JobRequestedV1:
+    _check_storable(delivery)
     try:
         message = delivery.read()
     except Unreadable as error:
@@ -143,7 +168,8 @@ async def _check(transaction: Transaction, sender: Sender, request: JobRequested
         for error in [best_match([refused]) or refused]
     ]
     if problems:
-        raise Rejection("invalid_params", *problems)
+        # An answer must fit into a message.
+        raise Rejection("invalid_params", *problems[:MOST_ERRORS])
     if request.cloud_id is None:
         if kind["needs_source"]:
             raise Rejection(
@@ -155,19 +181,51 @@ async def _check(transaction: Transaction, sender: Sender, request: JobRequested
         )
 
 
+def _check_storable(delivery: Delivery) -> None:
+    """Refuse what JSON can say and no row can hold, before anything tries to store it."""
+    name = delivery.envelope.id
+    if name != _echo(name):
+        raise Rejection("invalid_id", ("id", f"At most {SHORT_BYTES} bytes, without NUL."))
+    try:
+        text = orjson.dumps(delivery.envelope.data)
+    except TypeError as error:  # a number of more than 64 bits, for one
+        raise Rejection("invalid_data", ("data", f"It cannot be stored: {error}.")) from error
+    if NUL.search(text):
+        raise Rejection("invalid_data", ("data", "It holds a NUL character."))
+
+
+def _echo(name: str) -> str:
+    """The sender's own id as an answer can carry it."""
+    return (
+        name.replace("\x00", "\ufffd")
+        .encode(errors="replace")[:SHORT_BYTES]
+        .decode(errors="ignore")
+    )
+
+
+def _traceparent(delivery: Delivery) -> str | None:
+    """The sender's trace, if it is one."""
+    given = delivery.envelope.traceparent
+    return given if given is not None and TRACEPARENT.fullmatch(given) else None
+
+
 async def _answer(
-    transaction: Transaction, sender: Sender | None, delivery: Delivery, answer: Message
+    transaction: Transaction,
+    sender: Sender | None,
+    request_id: str,
+    traceparent: str | None,
+    answer: JobAcceptedV1 | JobRejectedV1,
 ) -> None:
     workspace = sender.workspace if sender else None
-    kind = slug(_kind_asked(delivery) or "unknown")
+    kind = slug(answer.kind) if answer.kind and KIND.fullmatch(answer.kind) else "unknown"
     what = "accepted" if isinstance(answer, JobAcceptedV1) else "rejected"
     envelope: dict[str, Any] = wrap(
         answer,
         service="processor",
-        subject=delivery.envelope.id,
+        subject=request_id,
         workspace=workspace,
-        correlation=delivery.envelope.id,
-        traceparent=delivery.envelope.traceparent,
+        correlation=request_id,
+        traceparent=traceparent,
     )
     await transaction.value("tell", EVENTS, f"{workspace or 'none'}.job.{kind}.{what}", envelope)
 

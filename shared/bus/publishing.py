@@ -150,6 +150,11 @@ class Publisher:
                     f"{outgoing.exchange} took no message for {outgoing.routing_key} ({type(error).__name__}).",
                     remedy="Check the queues and bindings: python -m shared.topology apply.",
                 ) from error
+            except (TypeError, ValueError) as error:
+                # It fits no frame, such as a routing key of more than 255 bytes: it must stop no other.
+                raise MessageRefused(
+                    f"The message fits no frame: {error}.", remedy="Tell the operators."
+                ) from error
 
     async def _open_and_wait(self) -> None:
         connection = await self._link.connection()

@@ -1,5 +1,6 @@
 """Requests of other services: proved sender, one job per request, always an answer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -126,6 +127,43 @@ async def test_a_request_that_makes_no_job_is_answered_with_the_field_at_fault(
     assert await known.rows("select 1 from jobs") == []
 
 
+async def test_what_no_row_and_no_frame_can_hold_is_answered_and_harms_nobody(
+    known: Bench,
+) -> None:
+    """Each of these once stopped the relay, or was tried twenty times and never answered."""
+    faces = "\U0001f600"
+    async with known.processor(), planner(known) as asker:
+        await eventually(lambda: known.rows("select 1 from kinds"))
+        await asker.ask(faces * 200, params={"first": "x"})
+        await asker.ask("nul\x00", params={"first": "x"})
+        await asker.ask("order-6", params={"first": "a\x00b"})
+        await asker.ask("order-7", params={"first": 2**63})
+        await asker.ask("order-8", kind=faces * 60)
+        await asker.ask("order-9", params={"first": "\\u0000, spelt out"})
+        told = {
+            name: (await asker.answer(name))["data"].get("code")
+            for name in (faces * 63, "nul\ufffd", "order-6", "order-7", "order-8", "order-9")
+        }
+        assert list(told.values()) == [
+            "invalid_id",
+            "invalid_id",
+            "invalid_data",
+            "invalid_params",
+            "kind_not_allowed",
+            None,
+        ]
+        assert "relay" in {task.get_name() for task in asyncio.all_tasks()}
+    assert len(await known.rows("select 1 from jobs")) == 1
+
+
+async def test_an_answer_names_no_more_faults_than_fit(known: Bench) -> None:
+    async with known.processor(), planner(known) as asker:
+        await eventually(lambda: known.rows("select 1 from kinds"))
+        await asker.ask("order-10", params={f"unknown{number}": 1 for number in range(2000)})
+        answer = await asker.answer("order-10")
+    assert len(orjson.dumps(answer)) < 64 * 1024
+
+
 async def test_a_sender_without_a_workspace_is_told_so(bench: Bench) -> None:
     async with bench.processor(), planner(bench) as asker:
         await asker.ask("order-3")
@@ -136,6 +174,21 @@ async def test_a_sender_cannot_speak_for_another(known: Bench) -> None:
     async with planner(known) as asker:
         with pytest.raises(aio_pika.exceptions.ChannelClosed, match="user_id"):
             await asker.ask("order-4", user="gateway")
+
+
+async def test_a_request_that_cannot_even_be_read_is_answered_by_what_amqp_calls_it(
+    known: Bench,
+) -> None:
+    async with known.processor(), planner(known) as asker:
+        exchange = await asker.channel.get_exchange(topology.REQUESTS, ensure=False)
+        for name, body in (("m-1", b"hello"), ("m-2", b" " * 70_000)):
+            message = aio_pika.Message(body, user_id="planner", message_id=name)
+            await exchange.publish(message, "request.demo_print")
+        told = [(await asker.answer(name))["data"] for name in ("m-1", "m-2")]
+    assert [(one["code"], one["sender"], one["request_id"]) for one in told] == [
+        ("not_a_cloudevent", "planner", "m-1"),
+        ("too_large", "planner", "m-2"),
+    ]
 
 
 async def test_two_senders_with_the_same_request_id_get_two_jobs() -> None:

@@ -115,6 +115,18 @@ async def test_a_refused_message_backs_off_alone(database: Database, broker: Bro
     assert "took no message" in left["last_error"]
 
 
+async def test_a_message_that_fits_no_frame_backs_off_alone(
+    database: Database, broker: Broker
+) -> None:
+    await leave(database, key="w.job." + "\U0001f600" * 100)
+    good = await leave(database)
+    async with relaying(database, broker):
+        assert await received(broker, 1) == [good]
+        await eventually(lambda: _refused(database))
+    (left,) = await rows(database)
+    assert "255 bytes" in left["last_error"]
+
+
 async def _refused(database: Database) -> bool:
     return [row["tries"] > 0 for row in await rows(database)] == [True]
 
