@@ -55,6 +55,15 @@ class GroundFound:
     least: Path
     greatest: Path
 
+    def between(self, rows: slice, columns: slice) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Between which heights the ground lies in a part of the grid, row by row."""
+        shape = (self.frame.height, self.frame.width)
+        least, greatest = (
+            np.memmap(path, "<i4", "r", shape=shape)[rows, columns].flatten()
+            for path in (self.least, self.greatest)
+        )
+        return least, greatest
+
 
 def has_ground(classes: NDArray[np.int64]) -> bool:
     """Whether the source says which points are ground: at least of one in a hundred, not of a few.
@@ -66,7 +75,8 @@ def has_ground(classes: NDArray[np.int64]) -> bool:
 
 def is_reliable(records: Records) -> Mask:
     """Which points are neither classified as noise nor withheld."""
-    number = records["classification"]
+    # Side by side the classes are compared sixteen at a time.
+    number = records["classification"].copy()
     reliable: Mask = (number != _LOW_NOISE) & (number != _HIGH_NOISE)
     reliable &= records["flags"] & _WITHHELD == 0
     return reliable
@@ -77,6 +87,11 @@ def is_ground(records: Records, found: GroundFound | None) -> Mask:
     if found is None:
         ground: Mask = records["classification"] == GROUND
         return ground
+    return lies_on_ground(records, found) & is_reliable(records)
+
+
+def lies_on_ground(records: Records, found: GroundFound) -> Mask:
+    """Which points a filter would take for ground by their heights, noise or not."""
     frame = found.frame
     row, column = frame.places(records)
     inside = (row >= 0) & (row < frame.height) & (column >= 0) & (column < frame.width)
@@ -86,7 +101,7 @@ def is_ground(records: Records, found: GroundFound | None) -> Mask:
         np.memmap(path, "<i4", "r", shape=(cells,))[at] for path in (found.least, found.greatest)
     )
     z = records["Z"]
-    within: Mask = inside & (least <= z) & (z <= greatest) & is_reliable(records)
+    within: Mask = inside & (least <= z) & (z <= greatest)
     return within
 
 

@@ -14,7 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from services.processor.pointcloud.ground.rule import GroundFound, is_ground, is_reliable
+from services.processor.pointcloud.ground.rule import (
+    GroundFound,
+    Mask,
+    is_ground,
+    is_reliable,
+    lies_on_ground,
+)
 from services.processor.pointcloud.las.records import Records, some_of
 from services.processor.pointcloud.observed.frame import Cells, Frame
 from services.processor.pointcloud.observed.ranges import Ranges
@@ -116,9 +122,11 @@ def _windows(records: Records, row: Cells, column: Cells, view: View) -> Iterato
         return
     at = (row - top) * width + (column - left)
     window = _blank(view, height * width)
-    _lay_records(window, at, records, view)
+    z = records["Z"].copy()
+    _lay_records(window, at, z, records, view)
     if "ground_count" in view.layers:
-        _lay_ground(window, at, records, is_ground(records, view.ground))
+        place = (slice(top, top + height), slice(left, left + width))
+        _lay_ground(window, at, z, _ground_of(records, at, z, place, view))
     taken = np.flatnonzero(window["count"])
     spots = np.empty(len(taken), view.dtype)
     spots["cell"] = (taken // width + top) * view.frame.width + (taken % width + left)
@@ -131,8 +139,7 @@ def _blank(view: View, cells: int) -> Layers:
     return {layer: np.full(cells, _NOTHING.get(layer, 0), TYPES[layer]) for layer in view.layers}
 
 
-def _lay_records(layers: Layers, at: Cells, records: Records, view: View) -> None:
-    z = records["Z"].copy()
+def _lay_records(layers: Layers, at: Cells, z: Heights, records: Records, view: View) -> None:
     layers["count"][:] = np.bincount(at, minlength=len(layers["count"]))
     if "top" in layers:
         _keep_highest(layers, at, z, lambda some: shades_of(some_of(records, some), view))
@@ -140,10 +147,24 @@ def _lay_records(layers: Layers, at: Cells, records: Records, view: View) -> Non
         np.minimum.at(layers["lowest"], at, z)
 
 
-def _lay_ground(layers: Layers, at: Cells, records: Records, ground: NDArray[np.bool_]) -> None:
-    at, z = at[ground], records["Z"][ground]
-    np.add.at(layers["ground_sum"], at, z.astype(np.int64))
-    np.add.at(layers["ground_count"], at, np.uint32(1))
+def _ground_of(
+    records: Records, at: Cells, z: Heights, place: tuple[slice, slice], view: View
+) -> Mask:
+    """Which records are ground; `at` says where in this place of the view's grid they lie."""
+    found = view.ground
+    if found is None or not view.reliable_only:
+        return is_ground(records, found)
+    if found.frame != view.frame:
+        return lies_on_ground(records, found)
+    least, greatest = found.between(*place)
+    ground: Mask = (least[at] <= z) & (z <= greatest[at])
+    return ground
+
+
+def _lay_ground(layers: Layers, at: Cells, z: Heights, ground: Mask) -> None:
+    # Adding nothing for the others is cheaper than picking the ground out.
+    np.add.at(layers["ground_sum"], at, z * ground.astype(np.int64))
+    np.add.at(layers["ground_count"], at, ground.astype(np.uint32))
 
 
 def _keep_highest(
