@@ -161,6 +161,8 @@ def show_kinds(console: Console, kinds: Sequence[Document]) -> None:
         title = plain(kind["title"] or kind["description"])
         if kind.get("needs_source"):
             title += " (needs --cloud)"
+        if kind.get("paused_at"):
+            title += " (paused)"
         table.add_row(plain(kind["kind"]), title, _parameters(kind["params_schema"]))
     console.print(table)
 

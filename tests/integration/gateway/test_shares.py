@@ -89,6 +89,7 @@ async def test_the_commands_do_the_same(
 
     said = await run("kind", "demo.print", "--pause", "--starts", "5")
     assert "demo.print: paused, at most 5 starts a minute." in said
+    assert "(paused)" in await run("kinds")
     said = await run("kind", "demo.print", "--resume", "--starts", "none")
     assert "demo.print: not paused, no limit of starts." in said
     said = await run("workspace", str(OTHER_WORKSPACE), "--weight", "7", "--max-running", "4")
