@@ -23,7 +23,7 @@ ifneq ($(wildcard $(CORPUS)/MANIFEST.csv),)
 export POINTMILL_CORPUS ?= $(CORPUS)
 endif
 
-.PHONY: help venv demo up down logs status check test chaos soak test-versions test-rabbitmq4 fuzz-engine bench-engine bench-engine-large contracts lock clean
+.PHONY: help venv demo up down logs status check test chaos soak test-versions test-rabbitmq4 fuzz-engine bench-engine bench-engine-large bench-jobs contracts lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -88,6 +88,12 @@ bench-engine: venv ## Measure the engine on made-up clouds: speed, floor, memory
 
 bench-engine-large: venv ## Mill 100 M points: as much memory as for 10 M, and less than the cloud takes
 	@$(BIN)/python -m tests.bench.engine --large
+
+bench-jobs: ## Measure the job core beside FastAPI with Celery and with FastStream (10 min)
+	@$(PREPARE) --servers
+	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python .local/bench/venv
+	@$(BIN)/uv pip sync -q --python .local/bench/venv --require-hashes requirements/bench.txt
+	@$(BIN)/python -m tests.bench.jobs
 
 contracts: up ## Write the generated contracts anew: schema.sql, schemas of messages and certificate, broker definitions
 	@$(BIN)/python -m shared.messages.publish
