@@ -177,11 +177,11 @@ async def test_another_service_asks_for_work_as_the_readme_says(
         for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
         if "aio_pika" in block
     )
-    assert example.count("amqp://planner:…@broker/") == 1
     script = tmp_path / "planner.py"
-    script.write_text(example.replace("amqp://planner:…@broker/", url))
+    script.write_text(example)
+    variables = (f"AMQP_URL={url}", f"WORKSPACE={DEFAULT_WORKSPACE}")
 
-    said = await output_of(sys.executable, script)
+    said = await output_of("env", *variables, sys.executable, script)
 
     (job,) = set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)) - {
         str(DEFAULT_WORKSPACE)
@@ -190,4 +190,4 @@ async def test_another_service_asks_for_work_as_the_readme_says(
     assert (ended["state"], ended["kind"]) == ("succeeded", "demo.print")
     assert ended["result"] == {"printed": "hello world"}
     # Sent again, it is the same order.
-    assert job in await output_of(sys.executable, script)
+    assert job in await output_of("env", *variables, sys.executable, script)
