@@ -25,7 +25,9 @@ Corner = tuple[float, float, float]
 TILE_BYTES = 24
 """Bytes of a point in a tile, at most."""
 
-_MIDDLE_STEP = 2.0**-10
+_COLOUR = 3
+"""Which word of a point is its colour."""
+
 _GREYEST, _PALEST = 40, 250
 _RAMP = ((44, 62, 108), (62, 128, 122), (150, 178, 92), (236, 205, 120), (250, 244, 230))
 """Colours of heights, lowest first, for clouds that have nothing better."""
@@ -89,48 +91,66 @@ class Tiler:
         self._file = (folder / name).open("wb", buffering=0)
         self._form = PointForm(sketch.kept)
         self._table = _table(sketch.tint)
+        self._words = np.empty((0, self._form.words), "<u4")
 
     def draw(self, key: Key, records: Records) -> Tile:
         """Make the tile of a node that has these points."""
-        places = self._sketch.placement.lattice.positions(records)
-        ends = np.stack([places.min(axis=1), places.max(axis=1)])
-        middle = np.round(ends.mean(axis=0) / _MIDDLE_STEP) * _MIDDLE_STEP
-        places -= middle[:, None]
-        words = np.empty((len(records), self._form.words), "<u4")
+        middle, away = self._sketch.placement.lattice.positions(records)
+        low, high = away.min(axis=1), away.max(axis=1)
+        words = self._room(len(records))
         # The y axis of glTF points up.
-        for axis, part in enumerate((places[0], places[2], np.negative(places[1], out=places[1]))):
-            words.view("<f4")[:, axis] = part
-        words[:, 3] = self._colours(records)
+        places = words.view("<f4")
+        places[:, 0], places[:, 1] = away[0], away[2]
+        np.negative(away[1], out=places[:, 2])
+        self._paint(records, words)
         for word, name in enumerate(self._sketch.kept, 4):
             words[:, word] = records[name]
-        (west, south, bottom), (east, north, top) = (ends - middle).astype(np.float32)
-        low, high = np.array([west, bottom, -north]), np.array([east, top, -south])
-        head = self._form.head(len(records), middle, low, high)
+        (west, south, bottom), (east, north, top) = low, high
+        least, most = np.array([west, bottom, -north]), np.array([east, top, -south])
+        head = self._form.head(len(records), middle, least, most)
         at = self._file.tell()
         write_whole(self._file, memoryview(head))
         write_whole(self._file, words.data)
         size = len(head) + words.nbytes
-        return Tile(key, len(records), self._name, at, size, *map(tuple, ends.tolist()))
+        ends = (middle + low).tolist(), (middle + high).tolist()
+        return Tile(key, len(records), self._name, at, size, *map(tuple, ends))
+
+    def _room(self, points: int) -> NDArray[np.uint32]:
+        """Words for so many points, where those of the last tile were."""
+        if points > len(self._words):
+            self._words = np.empty((points, self._form.words), "<u4")
+        return self._words[:points]
 
     def close(self) -> None:
         """Close the file; what is in it stays."""
         self._file.close()
 
-    def _colours(self, records: Records) -> NDArray[np.uint32]:
-        """Four bytes for each record: linear red, green and blue, and that it hides what is behind."""
+    def _paint(self, records: Records, words: NDArray[np.uint32]) -> None:
+        """Give each record four bytes: linear red, green and blue, and that nothing shines through."""
         sketch = self._sketch
         if sketch.tint == "colour":
-            shift = np.uint16(sketch.colour_shift)
-            values = np.full((len(records), 4), 255, np.uint8)
-            for at, name in enumerate(("red", "green", "blue")):
-                values[:, at] = records[name] >> shift
-            # Several times as fast as taking each from an array; what is opaque stays so.
-            return np.frombuffer(values.tobytes().translate(self._table.tobytes()), "<u4")
+            words[:, _COLOUR] = 0xFF000000
+            table, octets = self._table.tobytes(), words.view(np.uint8)
+            for at, name in enumerate(("red", "green", "blue"), _COLOUR * words.itemsize):
+                plane = _octets_of(records[name], sketch.colour_shift)
+                # Several times as fast as taking each from an array.
+                octets[:, at] = np.frombuffer(plane.tobytes().translate(table), np.uint8)
+            return
         shades = records["intensity" if sketch.tint == "intensity" else "Z"].astype(np.float64)
         shades -= sketch.low
         shades *= 255.99 / (sketch.high - sketch.low)
-        colours: NDArray[np.uint32] = self._table[np.clip(shades, 0, 255).astype(np.uint8)]
-        return colours
+        words[:, _COLOUR] = self._table[np.clip(shades, 0, 255).astype(np.uint8)]
+
+
+def _octets_of(values: NDArray[np.uint16], shift: int) -> NDArray[np.uint8]:
+    """Eight bits of every value, after `shift` lower ones."""
+    if shift % 8:
+        return (values >> np.uint16(shift)).astype(np.uint8)
+    # They are a byte of their own.
+    octets: NDArray[np.uint8] = values.view(np.dtype(("<u2", [("low", "u1"), ("high", "u1")])))[
+        "high" if shift else "low"
+    ]
+    return octets
 
 
 def _table(tint: Tint) -> NDArray[Any]:

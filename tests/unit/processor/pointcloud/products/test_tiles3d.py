@@ -134,11 +134,14 @@ def test_tiles_lie_in_their_parents_and_show_less_the_coarser_they_are(
             assert tile["geometricError"] < parent["geometricError"]
 
 
+@pytest.mark.parametrize("bits", [8, 12, 16])
 def test_colours_are_linear_and_what_las_says_of_a_point_goes_along(
-    write_cloud: WriteCloud, tmp_path: Path
+    write_cloud: WriteCloud, tmp_path: Path, bits: int
 ) -> None:
     def paint(las: laspy.LasData) -> None:
-        las.red, las.green, las.blue = (np.arange(1000) % 2 * value for value in (255, 128, 0))
+        las.red, las.green, las.blue = (
+            np.arange(1000) % 2 * (value << bits - 8) for value in (255, 128, 0)
+        )
 
     out = draw(write_cloud(change=paint), tmp_path / "drawn")
     tile = read_glb(Archive(out / "tiles.3tz").read("0-0-0-0.glb"))
