@@ -30,7 +30,7 @@ _AROUND_READING = 0.05
 """Seconds to get a crew to work, and to judge what was read."""
 
 # Seconds for what is once for all, and for a million cells.
-_FILTER = (0.2, 0.3)
+_FILTER = (0.05, 0.3)
 _PRODUCTS = {
     "boundary": (0.01, 0.02),
     "chm": (0.03, 0.25),

@@ -1,10 +1,12 @@
 """What is seen from above: the same as looking at all points at once, in whatever parts they come."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from services.processor.pointcloud.ground.rule import GroundFound
 from services.processor.pointcloud.las.records import Records, record_dtype
 from services.processor.pointcloud.observed import spots as module
 from services.processor.pointcloud.observed.frame import Frame
@@ -99,6 +101,30 @@ def test_strays_noise_and_nothing_leave_no_trace(tmp_path: Path) -> None:
     surface = seen(View("grid", FRAME, ("count",), reliable_only=True), tmp_path, records)
     assert surface.layer("count").sum() == 10
     assert not len(spots_of(records[:50], surface.view))
+
+
+@pytest.mark.parametrize("reliable_only", [True, False])
+def test_ground_that_a_filter_has_found_is_the_same_on_its_own_grid_and_on_any_other(
+    tmp_path: Path, *, reliable_only: bool
+) -> None:
+    random, shape = np.random.default_rng(6), (SIZE, SIZE)
+    least, greatest = np.sort(random.integers(-2000, 2000, (2, *shape)), axis=0).astype("<i4")
+    least.tofile(tmp_path / "least")
+    greatest.tofile(tmp_path / "greatest")
+    found = GroundFound(FRAME, tmp_path / "least", tmp_path / "greatest")
+    records = cloud()
+    records["classification"][::7], records["flags"][::5] = 7, 4
+    # Only a part of the grid, so that its window begins somewhere else.
+    records["X"], records["Y"] = records["X"] // 2 + 900, records["Y"] // 3 + 400
+    view = View("grid", FRAME, ALL, reliable_only=reliable_only, ground=found)
+    other = replace(view, ground=replace(found, frame=replace(FRAME, asked=9.0)))
+    spots = spots_of(records, view)
+    assert (spots == spots_of(records, other)).all()
+    row, column = FRAME.places(records)
+    ground = (least[row, column] <= records["Z"]) & (records["Z"] <= greatest[row, column])
+    ground &= (records["classification"] != 7) & (records["flags"] != 4)
+    assert spots["ground_count"].sum() == np.count_nonzero(ground) > 0
+    assert spots["ground_sum"].sum() == records["Z"][ground].sum(dtype=np.int64)
 
 
 def test_a_layer_that_nobody_asked_for_is_not_there(tmp_path: Path) -> None:
