@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, Field
 
-from services.gateway.models import Page, Shown
+from services.gateway.models.shown import Page, Shown
 from shared.db import Row
 
 LetterState = Literal["open", "replay_asked", "replayed", "discarded"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from services.gateway.models import Progress
+from services.gateway.models.jobs import Progress
 from shared import topology
 from shared.bus import Bus, Delivery
 from shared.messages.jobs import MESSAGES, JobProgressV1, JobRequestedV1

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from services.gateway.caller import Caller
 from services.gateway.fields import Order
-from services.gateway.models import InputName, Job
+from services.gateway.models.jobs import InputName, Job
 from services.gateway.problems import (
     INVALID_REQUEST,
     PARENT_NOT_FOUND,

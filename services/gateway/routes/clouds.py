@@ -10,7 +10,8 @@ from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.bodies import Upload
 from services.gateway.caller import Caller
 from services.gateway.fields import Crc32c, Document, FileName, Name, Order, Text, Version
-from services.gateway.models import Cloud, Clouds, CloudUpload, Job
+from services.gateway.models.clouds import Cloud, Clouds, CloudUpload
+from services.gateway.models.jobs import Job
 from services.gateway.paging import Listing
 from services.gateway.problems import (
     CHECKSUM_MISMATCH,

@@ -15,7 +15,7 @@ from pydantic import StringConstraints
 from services.gateway.api import Header, Routes
 from services.gateway.caller import Caller
 from services.gateway.live import POLL_SECONDS, Listener
-from services.gateway.models import Job, JobError, Progress
+from services.gateway.models.jobs import Job, JobError, Progress
 from services.gateway.problems import JOB_NOT_FOUND, Problem
 from services.gateway.resources import Gateway
 from shared.db import Row

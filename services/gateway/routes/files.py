@@ -9,7 +9,8 @@ from services.gateway.api import Query, Reply, Routes
 from services.gateway.bodies import Upload
 from services.gateway.caller import Caller
 from services.gateway.fields import Crc32c, FileName, Order
-from services.gateway.models import Cloud, CloudUpload, Job
+from services.gateway.models.clouds import Cloud, CloudUpload
+from services.gateway.models.jobs import Job
 from services.gateway.problems import (
     CHECKSUM_MISMATCH,
     CLOUD_ALREADY_STORED,

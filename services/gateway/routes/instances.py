@@ -2,7 +2,7 @@
 
 from services.gateway.api import Routes
 from services.gateway.caller import Operator
-from services.gateway.models import Instance, Instances
+from services.gateway.models.instances import Instance, Instances
 from services.gateway.resources import Gateway
 
 routes = Routes("instances")

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from services.gateway.api import Routes
 from services.gateway.caller import Caller
 from services.gateway.fields import Order
-from services.gateway.models import JobBatch
+from services.gateway.models.jobs import JobBatch
 from services.gateway.problems import INVALID_REQUEST, Problem
 from services.gateway.resources import Gateway
 from services.gateway.routes.jobs import KindName, hint_cancel

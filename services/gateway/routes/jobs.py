@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller
 from services.gateway.fields import NO_CONTROL, Document, IdempotencyKey
-from services.gateway.models import Job, Jobs
+from services.gateway.models.jobs import Job, Jobs
 from services.gateway.orders import check_order
 from services.gateway.paging import Listing
 from services.gateway.pipelines import Waiting, check_parents, show_job, show_jobs

@@ -8,7 +8,7 @@ from pydantic import Field
 from services.gateway.api import Routes
 from services.gateway.caller import Caller, Operator
 from services.gateway.fields import Name, Order
-from services.gateway.models import JobKind, Kinds
+from services.gateway.models.kinds import JobKind, Kinds
 from services.gateway.problems import KIND_NOT_FOUND, Problem
 from services.gateway.resources import Gateway
 

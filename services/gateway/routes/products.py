@@ -11,7 +11,7 @@ from pydantic import StringConstraints
 from services.gateway.api import Routes
 from services.gateway.caller import Caller
 from services.gateway.downloads import Download, send
-from services.gateway.models import Products, products_at
+from services.gateway.models.products import Products, products_at
 from services.gateway.problems import (
     CLOUD_NOT_FOUND,
     JOB_NOT_FOUND,

@@ -9,7 +9,7 @@ from pydantic import Field
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller
 from services.gateway.fields import Document, Name, Order, Text, Version
-from services.gateway.models import Project, Projects
+from services.gateway.models.projects import Project, Projects
 from services.gateway.paging import Listing
 from services.gateway.problems import (
     PRECONDITION_FAILED,

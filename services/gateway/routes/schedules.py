@@ -10,7 +10,8 @@ from pydantic import Field
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller
 from services.gateway.fields import Document, Name, Version
-from services.gateway.models import Job, Jobs, Missed, Overlap, Preview, Schedule, Schedules
+from services.gateway.models.jobs import Job, Jobs
+from services.gateway.models.schedules import Missed, Overlap, Preview, Schedule, Schedules
 from services.gateway.orders import check_order
 from services.gateway.paging import Listing
 from services.gateway.problems import (

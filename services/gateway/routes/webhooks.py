@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from services.gateway.api import Query, Reply, Routes
 from services.gateway.caller import Caller
 from services.gateway.fields import Order
-from services.gateway.models import NewWebhook, Webhook, Webhooks
+from services.gateway.models.webhooks import NewWebhook, Webhook, Webhooks
 from services.gateway.paging import Listing
 from services.gateway.problems import WEBHOOK_NOT_FOUND, Problem
 from services.gateway.resources import Gateway

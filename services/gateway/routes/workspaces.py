@@ -10,7 +10,7 @@ from pydantic import Field
 from services.gateway.api import Query, Routes
 from services.gateway.caller import Operator
 from services.gateway.fields import Order
-from services.gateway.models import Page, Shown
+from services.gateway.models.shown import Page, Shown
 from services.gateway.paging import Listing
 from services.gateway.problems import WORKSPACE_NOT_FOUND, Problem
 from services.gateway.resources import Gateway

@@ -1,0 +1,1 @@
+"""What the gateway shows: one module per resource, as in routes/."""

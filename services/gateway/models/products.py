@@ -1,0 +1,36 @@
+"""Products as they are shown."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from services.gateway.models.shown import Page, Shown
+from shared.db import Row
+
+
+class Product(Shown):
+    """A file that a job has made."""
+
+    name: str
+    media_type: str
+    bytes: int
+    crc32c: str
+    sha256: str
+    job: Annotated[UUID, Field(validation_alias="job_id")]
+    created_at: datetime
+    href: Annotated[str, Field(description="Where to download it.")] = ""
+
+
+class Products(Page[Product]):
+    """The list of products."""
+
+
+def products_at(place: str, rows: Sequence[Row]) -> Products:
+    """Products with the addresses they have below `place`."""
+    items = [Product.of(row) for row in rows]
+    for item in items:
+        item.href = f"{place}/{item.name}"
+    return Products(items=items)
