@@ -120,7 +120,7 @@ def _judge_time(what: str, value: float, most: float, unit: str, others: float) 
 
 _HEAD = (
     f"{'':2} {'POST/s':>7} {'p50 ms':>7} {'p99':>6} {'CPU us':>7} {'PG':>5} {'MQ':>5} {'load':>5}"
-    f"  {'e2e p50':>7} {'p99':>6}  {'drain/s':>7} {'CPU us':>7} {'PG':>5} {'MQ':>5}"
+    f"  {'e2e p50':>7} {'p99':>6} {'CPU us':>7}  {'drain/s':>7} {'CPU us':>7} {'PG':>5} {'MQ':>5}"
 )
 
 
@@ -154,6 +154,7 @@ def _line(mark: str, rounds: Sequence[Round]) -> str:
         f"{middle(rounds, lambda one: one.posting.load):5.0%}",
         f" {share(times, 0.5):7.1f}",
         f"{share(times, 0.99):6.1f}",
+        f"{middle(rounds, lambda one: one.single.program):7.0f}",
         f" {middle(rounds, lambda one: one.draining.rate):7.0f}",
         f"{middle(rounds, lambda one: one.draining.cost.program):7.0f}",
         f"{middle(rounds, lambda one: one.draining.cost.postgres):5.0f}",

@@ -79,11 +79,19 @@ class Draining:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round has found; `end_to_end` is in milliseconds, sorted."""
+    """What one round has found.
+
+    Attributes:
+        posting: orders at full load.
+        draining: a queue of light jobs.
+        end_to_end: milliseconds of jobs that come one by one, sorted.
+        single: what such a job costs; of the worker's process, with all that is done only once a batch.
+    """
 
     posting: Posting
     draining: Draining
     end_to_end: Sequence[float]
+    single: Cost
 
 
 class Bench:
@@ -117,12 +125,12 @@ class Bench:
             posting = await self._post(connection, gateway, seconds)
             worker = Program(self._contestant.worker(self._pair))
             draining = await self._drain(connection, worker)
-            end_to_end = await self._order_one_by_one(connection, seconds)
+            end_to_end, single = await self._order_one_by_one(connection, worker, seconds)
         finally:
             for program in (worker, gateway):
                 if program is not None:
                     program.stop()
-        return Round(posting, draining, end_to_end)
+        return Round(posting, draining, end_to_end, single)
 
     async def _clear(self, connection: "asyncpg.Connection[Any]") -> None:
         await self._pair.purge()
@@ -177,12 +185,15 @@ class Bench:
         return left
 
     async def _order_one_by_one(
-        self, connection: "asyncpg.Connection[Any]", seconds: float
-    ) -> list[float]:
+        self, connection: "asyncpg.Connection[Any]", worker: Program, seconds: float
+    ) -> tuple[list[float], Cost]:
+        before, servers = worker.cpu(), self._pair.cpu()
         found = await self.load("paced", PACE, int(PACE * seconds))
         await self._left_none(connection)
         rows = await connection.fetch(_PACED)
-        return sorted((row["ended"] - found["began"][row["number"] - 1]) * 1e3 for row in rows)
+        cost = self._cost(worker.cpu() - before, servers, len(rows))
+        times = [(row["ended"] - found["began"][row["number"] - 1]) * 1e3 for row in rows]
+        return sorted(times), cost
 
     async def _left_none(self, connection: "asyncpg.Connection[Any]") -> None:
         began = time.monotonic()
