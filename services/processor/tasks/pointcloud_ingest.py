@@ -257,7 +257,8 @@ def _merged(first: tuple[Oddity, ...], second: list[Oddity], crs: CloudCrs) -> l
 def prepare() -> None:
     """Import what makes the products and finds the ground; a small cloud is milled in less time."""
     load_products(NAMES)
-    importlib.import_module("services.processor.pointcloud.ground.morphology")
+    # Modules import it where they need it, since most clouds do without.
+    importlib.import_module("scipy.ndimage")
 
 
 TASK = Task(

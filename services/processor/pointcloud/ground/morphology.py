@@ -19,11 +19,14 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from services.processor.pointcloud.ground.openings import Heights, Steps, opened
 from services.processor.pointcloud.ground.rule import GroundFilter
-from services.processor.pointcloud.rasters.voids import fill_from_nearest, fill_smoothly
+from services.processor.pointcloud.rasters.voids import (
+    fill_from_nearest,
+    fill_smoothly,
+    mean_of_nine,
+)
 
 _ROUNDS = 2
 """How often cells may join the provisional surface."""
@@ -52,7 +55,7 @@ def ground_between(
     standing = _standing(whole, cell, given)
     surface = fill_from_nearest(np.where(standing | uncertain, np.float32(np.nan), whole))
     for _ in range(_ROUNDS):
-        room = given.joins + given.joins_by_slope * _slope(_smoothed(surface), cell) * cell
+        room = given.joins + given.joins_by_slope * _slope(mean_of_nine(surface), cell) * cell
         joining = (np.abs(whole - surface) <= room) & ~uncertain
         if not joining.any():
             break
@@ -110,8 +113,3 @@ def _slope(surface: Heights, cell: float) -> Heights:
     down, right = np.gradient(padded, np.float32(cell))
     slope: Heights = np.hypot(down, right)[1:-1, 1:-1]
     return slope
-
-
-def _smoothed(surface: Heights) -> Heights:
-    smooth: Heights = ndimage.uniform_filter(surface, 3, mode="nearest")
-    return smooth

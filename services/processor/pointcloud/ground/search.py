@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.processor.pointcloud.crew import Crew
+from services.processor.pointcloud.ground.morphology import ground_between
 from services.processor.pointcloud.ground.rule import GroundFound, has_ground
 from services.processor.pointcloud.las.lengths import Lengths, lengths_of
 from services.processor.pointcloud.las.records import Records
@@ -76,9 +77,6 @@ def _frame(order: Order, ranges: Ranges, sample: Records, lengths: Lengths) -> F
 
 def _filter(surface: Surface, found: GroundFound, lengths: Lengths) -> bool:
     """Write down between which heights the ground lies; False where that cannot be said."""
-    # The filter needs a library that takes long to load, and most clouds need no filter.
-    from services.processor.pointcloud.ground.morphology import ground_between  # noqa: PLC0415 - as said
-
     frame, lowest = surface.frame, surface.layer("lowest")
     seen = surface.layer("count") > 0
     side = frame.cell * lengths.across

@@ -45,8 +45,16 @@ def fill_from_nearest(grid: Heights) -> Heights:
     place = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
     filled: Heights = grid[tuple(place)]
     for _ in range(2):
-        filled = np.where(empty, ndimage.uniform_filter(filled, 3, mode="nearest"), filled)
+        filled = np.where(empty, mean_of_nine(filled), filled)
     return filled
+
+
+def mean_of_nine(grid: Heights) -> Heights:
+    """The mean of each cell and its eight neighbours; beyond the edge lies what lies at the edge."""
+    padded = np.pad(grid, 1, mode="edge")
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    total: Heights = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    return total * np.float32(1 / 9)
 
 
 def near(mask: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
