@@ -133,8 +133,10 @@ class Consumer:
         prefetch: int,
     ) -> None:
         async with open_channel(self._link, prefetch) as channel:
-            queue = await channel.declare_queue(name, passive=True)
-            tag = await queue.consume(_as_callback(start))
+            # A quorum queue without a leader yet (a broker that has just started) may never answer.
+            async with asyncio.timeout(RPC_SECONDS):
+                queue = await channel.declare_queue(name, passive=True)
+                tag = await queue.consume(_as_callback(start))
             self._healthy[name] = True
             try:
                 while True:
@@ -169,12 +171,15 @@ class Consumer:
 
         async with open_channel(self._link, 100) as channel:
             name = f"{prefix}.{self._instance}.{secrets.token_hex(4)}"
-            queue = await channel.declare_queue(
-                name, exclusive=True, arguments={"x-max-length": 10_000, "x-overflow": "drop-head"}
-            )
-            for exchange, key in bindings:
-                await queue.bind(exchange, key)
-            tag = await queue.consume(hear, no_ack=True)
+            async with asyncio.timeout(RPC_SECONDS):
+                queue = await channel.declare_queue(
+                    name,
+                    exclusive=True,
+                    arguments={"x-max-length": 10_000, "x-overflow": "drop-head"},
+                )
+                for exchange, key in bindings:
+                    await queue.bind(exchange, key)
+                tag = await queue.consume(hear, no_ack=True)
             self._healthy[prefix] = True
             on_connect()
             while True:
