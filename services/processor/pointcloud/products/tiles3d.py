@@ -7,12 +7,14 @@ which a reader finds a tile without reading the directory.
 import hashlib
 import json
 import struct
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from services.processor.pointcloud.products.kind import Cloud, NotApplicable, ProductKind
-from services.processor.pointcloud.tiles.tiles import Sketch
+from services.processor.pointcloud.tiles.tiles import Sketch, Tile
 from services.processor.pointcloud.tiles.tileset import content_name, tilesets
 
 _INDEX = "@3dtilesIndex1@"
@@ -29,10 +31,8 @@ def write(cloud: Cloud, path: Path) -> None:
             _add(
                 archive, name, json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
             )
-        for tile in tiles:
-            with (cloud.scratch / tile.segment).open("rb") as segment:
-                segment.seek(tile.offset)
-                _add(archive, content_name(tile.key), segment.read(tile.size))
+        for name, tile in _contents(tiles, cloud.scratch):
+            _add(archive, name, tile)
         _add(archive, _INDEX, _index(archive.infolist()))
 
 
@@ -50,7 +50,27 @@ def _extras(cloud: Cloud, sketch: Sketch) -> dict[str, Any]:
     }
 
 
-def _add(archive: ZipFile, name: str, content: bytes) -> None:
+def _contents(tiles: list[Tile], scratch: Path) -> Iterator[tuple[str, memoryview]]:
+    """Names and contents of the tiles; a content is there until the next one is asked for."""
+    room = memoryview(bytearray(max(tile.size for tile in tiles)))
+    with ExitStack() as files:
+        # Unbuffered into the same memory: a copy inside the kernel is no cheaper than this.
+        segments = {
+            name: files.enter_context((scratch / name).open("rb", buffering=0))
+            for name in sorted({tile.segment for tile in tiles})
+        }
+        for tile in tiles:
+            segment, position = segments[tile.segment], 0
+            segment.seek(tile.offset)
+            while position < tile.size:
+                got = segment.readinto(room[position : tile.size])
+                if not got:
+                    raise EOFError(f"the tiles in {tile.segment} are shorter than their index")
+                position += got
+            yield content_name(tile.key), room[: tile.size]
+
+
+def _add(archive: ZipFile, name: str, content: bytes | memoryview) -> None:
     """Add a plain entry that is the same whenever it is made."""
     entry = ZipInfo(name)
     entry.compress_type = ZIP_STORED
