@@ -41,6 +41,8 @@ logger = structlog.get_logger()
 async def keep_slot_busy(processor: Processor, pool: str, scratch: Path) -> None:
     """One slot of light jobs; as worker.keep_slot_busy, a batch at a time."""
     kinds = [task.kind for task in processor.tasks.values() if task.pool == pool]
+    for kind in kinds:  # the first job does not pay for the start of the fork server
+        await _run_batch(processor, kind, [], scratch)
     doorbells = processor.bus.doorbells(work_queue(LIGHT), DOORBELLS_AT_ONCE)
     while not processor.supervisor.stopping.is_set():
         await doorbells.wait(processor.settings.poll_seconds)
@@ -99,20 +101,21 @@ async def run_jobs(processor: Processor, jobs: list[Row], scratch: Path) -> None
 async def _run_together(processor: Processor, jobs: list[Row], scratch: Path) -> list[Row]:
     """Run and finish; the jobs that have no ending."""
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="light-", dir=scratch) as folder:
-        order = _order(processor, jobs, Path(folder))
-        endings = await run_batch(processor.forks, order, _bounds(processor))
+    endings = await _run_batch(processor, jobs[0]["kind"], jobs, scratch)
     await processor.failpoints.reach("processor.batch.computed")
     ended = list(zip(jobs, endings, strict=False))
     finished = await _finish(processor, ended)
     await processor.failpoints.reach("processor.batch.finished")
     for job, (ending, log) in ended:
-        if job["id"] in finished:
-            outcome = "succeeded"
-        elif isinstance(ending, Answer):  # not ours to finish, or the answer of the COMMIT was lost
-            outcome = await finish(processor, job, Done(ending.result, []), log)
-        else:
-            outcome = await end(processor, job, ending, log)
+        with structlog.contextvars.bound_contextvars(
+            job=str(job["id"]), kind=job["kind"], attempt=job["attempt"]
+        ):
+            if job["id"] in finished:
+                outcome = "succeeded"
+            elif isinstance(ending, Answer):  # not ours to finish, or the COMMIT's answer was lost
+                outcome = await finish(processor, job, Done(ending.result, []), log)
+            else:
+                outcome = await end(processor, job, ending, log)
         JOBS_ENDED.labels(job["kind"], outcome).inc()
         JOB_SECONDS.labels(job["kind"]).observe(time.monotonic() - start)
     return jobs[len(endings) :]
@@ -143,9 +146,17 @@ async def _release(processor: Processor, jobs: list[Row]) -> None:
         await release(processor, job)
 
 
-def _order(processor: Processor, jobs: list[Row], folder: Path) -> Order:
+async def _run_batch(
+    processor: Processor, kind: str, jobs: list[Row], scratch: Path
+) -> list[tuple[Answer | PointmillError, LogTail]]:
+    with tempfile.TemporaryDirectory(prefix="light-", dir=scratch) as folder:
+        order = _order(processor, kind, jobs, Path(folder))
+        return await run_batch(processor.forks, order, _bounds(processor))
+
+
+def _order(processor: Processor, kind: str, jobs: list[Row], folder: Path) -> Order:
     return Order(
-        kind=jobs[0]["kind"],
+        kind=kind,
         params={},
         source=None,
         source_name=None,

@@ -137,9 +137,12 @@ async def run_batch(
     """
     endings: list[dict[str, Any]] = []
     try:
-        await _live(forks, order, bounds, _Listener(endings.append, lambda _: None, LogTail()))
+        async with asyncio.timeout(bounds.seconds):  # the fork server's start included
+            await _live(forks, order, bounds, _Listener(endings.append, lambda _: None, LogTail()))
     except PointmillError as error:
         logger.warning("batch_stopped", kind=order.kind, code=error.code, detail=error.detail)
+    except TimeoutError:
+        logger.warning("batch_stopped", kind=order.kind, code="time_limit")
     return [(_understand(words), LogTail(words.get("log", ""))) for words in endings]
 
 

@@ -82,7 +82,7 @@ async def test_the_job_that_kills_its_batch_ends_alone_and_costs_the_others_noth
     assert {row["failures"] for row in rows} == {0}
     # The five after it were given back and claimed again; the one itself ran again in its first attempt.
     assert Counter(row["attempt"] for row in rows) == {1: 6, 2: 5}
-    assert batches == [11, 5]
+    assert batches == [0, 11, 5]  # the first one warms the fork server up
 
 
 async def test_a_batch_that_is_stopped_halfway_is_told_as_far_as_it_came(
