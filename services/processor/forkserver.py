@@ -24,7 +24,7 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-from services.processor import child
+from services.processor import child, sandbox
 from services.processor.catalogue import load_task
 
 PACKET_BYTES = 1 << 16
@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
     """Serve until the other end of the socket is closed."""
     descriptor, parent = (int(argument) for argument in arguments)
     child.die_with(parent)
+    sandbox.prepare()
     with socket.socket(fileno=descriptor) as channel:
         while True:
             packet, descriptors, _, _ = socket.recv_fds(channel, PACKET_BYTES, 3)

@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -117,7 +118,17 @@ def enter(kernel: Kernel, *, reads: Iterable[Path], own: tuple[Path, ...], paren
     return kernel.level
 
 
-def _runs_from() -> Iterator[Rule]:
+def prepare() -> None:
+    """Work out now what is the same for every attempt; what is forked from here need not."""
+    _runs_from()
+
+
+@cache
+def _runs_from() -> tuple[Rule, ...]:
+    return tuple(_list_what_it_runs_from())
+
+
+def _list_what_it_runs_from() -> Iterator[Rule]:
     """The interpreter, the libraries and our own code; to run, only the interpreter itself.
 
     The probers of damaged files are fresh interpreters: so they and their loader may be executed,
