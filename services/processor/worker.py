@@ -39,6 +39,7 @@ async def keep_slot_busy(processor: Processor, pool: str, scratch: Path) -> None
             await processor.failpoints.reach("processor.doorbell.received")
         job = await claim(processor, kinds)
         if job is not None:
+            logger.info("job_claimed", job=str(job["id"]), kind=job["kind"], attempt=job["attempt"])
             await processor.failpoints.reach("processor.job.claimed")
         async with asyncio.TaskGroup() as group:
             # Beside the work: while the broker is silent nobody would renew the claimed job's lease.

@@ -5,6 +5,7 @@ any refusal, and gives up at a cut connection. Here the file goes in chunks; aft
 bucket is asked what it holds, and sending goes on from there.
 """
 
+import asyncio
 import contextlib
 import json
 import re
@@ -54,6 +55,7 @@ class ResumableSession:
         self._http = http
         self._url = url
         self._timeout = patience.timeout()
+        self._silence = patience.silence
         self._retries = Retries(patience, "The upload failed")
         self._offset = 0
         self._hash = ""
@@ -117,13 +119,17 @@ class ResumableSession:
         if self._hash and not asking:
             headers["X-Goog-Hash"] = self._hash
         try:
-            async with self._http.put(
-                self._url,
-                data=_Pieces(buffer, length) if length else None,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,  # 308 means "go on" here
-            ) as response:
+            # aiohttp's own timeouts do not end a write that the other side does not read.
+            async with (
+                asyncio.timeout(None) as clock,
+                self._http.put(
+                    self._url,
+                    data=_Pieces(buffer, length, clock, 2 * self._silence) if length else None,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,  # 308 means "go on" here
+                ) as response,
+            ):
                 return _understood(response, await response.read())
         except (aiohttp.ClientError, OSError) as error:
             return _Answer(problem=connection_problem(error))
@@ -176,13 +182,18 @@ def _understood(response: aiohttp.ClientResponse, body: bytes) -> _Answer:
 class _Pieces:
     """The buffer's first `length` bytes, in copies small enough never to hold up the loop.
 
+    Each must be taken, and the last be answered, within `silence` seconds of the one before.
+
     Not a plain generator: aiohttp sends a request again by itself when a kept connection turns out
     dead, and must then find the whole body, not what an interrupted generator has left.
     """
 
     buffer: bytearray
     length: int
+    clock: asyncio.Timeout
+    silence: float
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for start in range(0, self.length, _PIECE_BYTES):
+            self.clock.reschedule(asyncio.get_running_loop().time() + self.silence)
             yield bytes(self.buffer[start : min(start + _PIECE_BYTES, self.length)])
