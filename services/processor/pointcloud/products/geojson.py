@@ -1,6 +1,6 @@
 """GeoJSON as RFC 7946 wants it: longitude and latitude on WGS 84, wherever the cloud's CRS is known.
 
-Where it is not, coordinates stay as they are in the cloud, and the file says so.
+Where it is not, or is not defined at some of its places, coordinates stay as they are in the cloud, and the file says so.
 """
 
 import json
@@ -26,8 +26,9 @@ _DEGREE_DECIMALS = 7
 
 _WGS84 = "Longitude and latitude on WGS 84."
 _OWN = (
-    "The cloud's coordinate system is unknown, so these are its own coordinates and not the "
-    "longitude and latitude that RFC 7946 asks for. Name the system in the parameter crs."
+    "The cloud's coordinate system is unknown, or not defined where some of the cloud lies, so these "
+    "are its own coordinates and not the longitude and latitude that RFC 7946 asks for. Name the "
+    "system in the parameter crs."
 )
 
 
@@ -51,11 +52,29 @@ def write_features(
     path: Path, features: Iterable[Feature], cloud: Cloud, about: dict[str, Any]
 ) -> None:
     """Write a collection; `about` are members of it that say what it is."""
+    features = list(features)
     transformer = _to_wgs84(cloud)
+    try:
+        collection = _collection(features, cloud, about, transformer)
+    except _OffTheGlobe:
+        collection = _collection(features, cloud, about, None)
+    path.write_text(json.dumps(collection, allow_nan=False, separators=(",", ":")) + "\n")
+
+
+class _OffTheGlobe(Exception):
+    """Some of the cloud lies where its system has no longitude and latitude."""
+
+
+def _collection(
+    features: Sequence[Feature],
+    cloud: Cloud,
+    about: dict[str, Any],
+    transformer: Transformer | None,
+) -> dict[str, Any]:
     # Half a unit of the records' integers is lost in them already.
     finest = min(cloud.source.scales[:2])
     decimals = _DEGREE_DECIMALS if transformer else int(np.clip(np.ceil(-np.log10(finest)), 0, 9))
-    collection = {
+    return {
         "type": "FeatureCollection",
         "coordinates_are": _WGS84 if transformer else _OWN,
         **about,
@@ -71,7 +90,6 @@ def write_features(
             for feature in features
         ],
     }
-    path.write_text(json.dumps(collection, allow_nan=False, separators=(",", ":")) + "\n")
 
 
 def _written(places: Nested, transformer: Transformer | None, decimals: int) -> list[Any]:
@@ -79,6 +97,8 @@ def _written(places: Nested, transformer: Transformer | None, decimals: int) -> 
         return [_written(part, transformer, decimals) for part in places]
     if transformer:
         places = np.column_stack(transformer.transform(places[:, 0], places[:, 1]))
+        if not np.isfinite(places).all():
+            raise _OffTheGlobe
     rounded: list[Any] = np.round(places, decimals).tolist()
     return rounded
 

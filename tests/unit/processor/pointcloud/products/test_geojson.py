@@ -69,6 +69,17 @@ def test_an_unknown_system_leaves_coordinates_as_they_are_and_says_so(
     assert "unknown" in collection["coordinates_are"]
 
 
+def test_a_place_off_the_globe_leaves_all_coordinates_as_they_are(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    far = np.vstack([SQUARE, [[1e9, 1e9]]])
+    features = [Feature("LineString", line, {}) for line in (SQUARE, far)]
+    collection = written(cloud, tmp_path / "x.json", *features)
+    lines = [feature["geometry"]["coordinates"] for feature in collection["features"]]
+    assert lines == [SQUARE.tolist(), far.tolist()]
+    assert "not defined" in collection["coordinates_are"]
+
+
 def test_heights_do_not_hinder(cloud: Cloud, tmp_path: Path) -> None:
     for code in ("EPSG:25832", "EPSG:25832+5783", "EPSG:4326", "EPSG:2994"):
         there = replace(cloud, crs=find_crs(cloud.source, code))
