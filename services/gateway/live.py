@@ -1,6 +1,7 @@
 """Wakes the streams of job events: what the bus says is a hint to look at the rows.
 
-Without the bus every stream still looks every `POLL_SECONDS`; with it, it looks at once.
+Without the bus every stream still looks every `POLL_SECONDS`; with it, it looks at once. Of a
+workspace that nobody here listens to nothing is heard: no binding, no message, no cost.
 """
 
 import asyncio
@@ -11,13 +12,13 @@ from uuid import UUID
 
 from services.gateway.models.jobs import Progress
 from shared import topology
-from shared.bus import Bus, Delivery
+from shared.bus import Binding, Bus, Delivery, Interests
 from shared.messages.jobs import MESSAGES, JobProgressV1, JobRequestedV1
 
 POLL_SECONDS = 2.0
 # Of an event only the subject is read; of progress, all of it. Requests are no business of ours.
 ACCEPTS = tuple(message.TYPE for message in MESSAGES if message is not JobRequestedV1)
-BINDINGS = ((topology.EVENTS, "*.job.#"), (topology.PROGRESS, "progress.*"))
+PROGRESS: Binding = (topology.PROGRESS, "progress.*")
 
 
 class Listener:
@@ -51,6 +52,7 @@ class Live:
     def __init__(self) -> None:
         """Nobody listens."""
         self._listeners: dict[UUID, set[Listener]] = defaultdict(set)
+        self._interests = Interests(lambda _: self.wake_all())
         self.closed = False
 
     @property
@@ -59,12 +61,13 @@ class Live:
         return len(self._listeners)
 
     @contextmanager
-    def listener(self, job: UUID) -> Iterator[Listener]:
-        """Listen to what is said of a job, as long as the block runs."""
+    def listener(self, workspace: UUID, job: UUID) -> Iterator[Listener]:
+        """Listen to what is said of a workspace's job, as long as the block runs."""
         listener = Listener()
         self._listeners[job].add(listener)
         try:
-            yield listener
+            with self._interests.want(events_of(workspace), PROGRESS):
+                yield listener
         finally:
             self._listeners[job].discard(listener)
             if not self._listeners[job]:
@@ -72,7 +75,7 @@ class Live:
 
     async def run(self, bus: Bus) -> None:
         """Listen to the bus, for ever, through an exclusive queue of this instance."""
-        await bus.consumer.listen("gateway.live", BINDINGS, self.hear, self.wake_all)
+        await bus.consumer.follow("gateway.live", self._interests, self.hear)
 
     async def hear(self, delivery: Delivery) -> None:
         """Wake who waits for the job this message is about."""
@@ -103,3 +106,8 @@ class Live:
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.tell()
+
+
+def events_of(workspace: UUID) -> Binding:
+    """What brings the events of a workspace's jobs."""
+    return topology.EVENTS, f"{workspace}.job.#"

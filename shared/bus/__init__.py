@@ -10,12 +10,23 @@ from urllib.parse import unquote, urlsplit
 
 from shared.bus.consuming import Consumer, Delivery, Handler
 from shared.bus.doorbells import Doorbells
+from shared.bus.interests import Binding, Interests
 from shared.bus.letters import Letter
 from shared.bus.link import Link
 from shared.bus.publishing import MessageRefused, Outgoing, Publisher
 from shared.errors import BrokerUnavailable
 
-__all__ = ["Bus", "Delivery", "Doorbells", "Handler", "Letter", "MessageRefused", "Outgoing"]
+__all__ = [
+    "Binding",
+    "Bus",
+    "Delivery",
+    "Doorbells",
+    "Handler",
+    "Interests",
+    "Letter",
+    "MessageRefused",
+    "Outgoing",
+]
 
 
 class Bus:

@@ -16,6 +16,7 @@ import aiormq
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+from shared.bus.interests import Binding, Interests
 from shared.bus.letters import Letter, read_letter
 from shared.bus.link import RPC_SECONDS, Link, broker_errors, pause_before_reconnect
 from shared.errors import BrokerUnavailable, Unavailable
@@ -107,9 +108,11 @@ class Consumer:
             on_connect: called after each (re)connection: what was said before was not heard, so
                 read the rows again.
         """
-        await self._for_ever(
-            prefix, lambda: self._listen_once(prefix, bindings, handle, on_connect)
-        )
+        await self.follow(prefix, Interests(lambda _: on_connect(), bindings), handle)
+
+    async def follow(self, prefix: str, interests: Interests, handle: Handler) -> None:
+        """The same with bindings that come and go, for ever."""
+        await self._for_ever(prefix, lambda: self._follow_once(prefix, interests, handle))
 
     async def _for_ever(self, name: str, once: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -154,13 +157,7 @@ class Consumer:
                     task.cancel()
                 raise
 
-    async def _listen_once(
-        self,
-        prefix: str,
-        bindings: Sequence[tuple[str, str]],
-        handle: Handler,
-        on_connect: Callable[[], None],
-    ) -> None:
+    async def _follow_once(self, prefix: str, interests: Interests, handle: Handler) -> None:
         async def hear(message: AbstractIncomingMessage) -> None:
             try:
                 await handle(_delivery(message))
@@ -177,13 +174,12 @@ class Consumer:
                     exclusive=True,
                     arguments={"x-max-length": 10_000, "x-overflow": "drop-head"},
                 )
-                for exchange, key in bindings:
-                    await queue.bind(exchange, key)
                 tag = await queue.consume(hear, no_ack=True)
-            self._healthy[prefix] = True
-            on_connect()
+            held: frozenset[Binding] = frozenset()
             while True:
-                await _wait_for_end(channel, WATCH_SECONDS)
+                held = await interests.bring(queue, held)
+                self._healthy[prefix] = True
+                await _wait_for_end(channel, WATCH_SECONDS, interests.changed)
                 await _check_alive(channel, None, tag)
 
 
@@ -212,16 +208,22 @@ def _as_callback(
     return callback
 
 
-async def _wait_for_end(channel: AbstractChannel, seconds: float) -> None:
-    """Return after the time.
+async def _wait_for_end(
+    channel: AbstractChannel, seconds: float, change: asyncio.Event | None = None
+) -> None:
+    """Return after the time, or at the change.
 
     Raises:
         BrokerUnavailable: the channel has closed before.
     """
     closed = asyncio.ensure_future(channel.closed())
-    done, _ = await asyncio.wait({closed}, timeout=seconds)
-    closed.cancel()  # one left behind every few seconds would be a leak
-    if done:
+    waits = {closed} if change is None else {closed, asyncio.ensure_future(change.wait())}
+    try:
+        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()  # one left behind every few seconds would be a leak
+    if closed in done:
         raise BrokerUnavailable("The channel was closed by the broker.")
 
 

@@ -56,7 +56,7 @@ async def stream_events(
     await response.prepare(request)
     gateway.metrics.streams.inc()
     try:
-        with gateway.live.listener(job_id) as listener:
+        with gateway.live.listener(caller.workspace, job_id) as listener:
             await _Stream(gateway, caller, job_id, listener, request, response).run(int(last))
     finally:
         gateway.metrics.streams.dec()

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any
 
 import orjson
@@ -14,7 +14,9 @@ from shared.bus import Bus, Delivery, Outgoing
 from shared.messages import wrap
 from shared.messages.jobs import JobProgressV1
 from shared.messages.work import CancelAskedV1
+from sql.bootstrap import DEFAULT_WORKSPACE
 from tests.fixtures.broker import Broker
+from tests.fixtures.processors import eventually
 from tests.integration.gateway.conftest import Api, Running
 
 PRINT = {"kind": "demo.print", "params": {"first": "a"}, "priority": 100}
@@ -195,6 +197,33 @@ async def test_a_client_that_leaves_is_forgotten(running: Running) -> None:
     async with asyncio.timeout(10):
         while running.gateway.live.listening:
             await asyncio.sleep(0.05)
+
+
+async def test_the_bus_is_heard_only_of_workspaces_that_somebody_here_listens_to(
+    running: Running, module_broker: Broker
+) -> None:
+    async def heard() -> set[str]:
+        path = f"bindings/{module_broker.path}"
+        bound = (await module_broker.api("GET", path)).json()
+        return {
+            one["routing_key"]
+            for one in bound
+            if one["source"] and one["destination"].startswith("gateway.live.")
+        }
+
+    assert await heard() == set()
+    job = await running.api.make("/v1/jobs", **PRINT)
+    stream = follow(running.api, job["id"])
+    await anext(stream)
+    wanted = {f"{DEFAULT_WORKSPACE}.job.#", "progress.*"}
+    await eventually(lambda: _is(heard(), wanted))
+    await running.api("POST", f"/v1/jobs/{job['id']}/cancel")
+    await stream.aclose()
+    await eventually(lambda: _is(heard(), set()))
+
+
+async def _is(found: Awaitable[set[str]], expected: set[str]) -> bool:
+    return await found == expected
 
 
 async def test_the_worker_hears_at_once_that_its_job_is_to_be_cancelled(

@@ -11,7 +11,7 @@ import aio_pika
 import pytest
 
 from shared import topology
-from shared.bus import Bus, Delivery, MessageRefused, Outgoing
+from shared.bus import Bus, Delivery, Interests, MessageRefused, Outgoing
 from shared.errors import BrokerUnavailable, DatabaseUnavailable
 from shared.messages import wrap
 from shared.messages.jobs import JobCancelledV1
@@ -289,6 +289,46 @@ async def test_listeners_hear_and_are_told_to_look_again_after_a_cut(broker: Bro
         await eventually(lambda: _answer(len(heard) == 2))
         listening.cancel()
         await asyncio.wait({listening})
+
+
+async def test_what_is_listened_to_comes_and_goes_and_survives_a_cut(broker: Broker) -> None:
+    heard: list[str] = []
+    bound: list[int] = []
+    interests = Interests(lambda bindings: bound.append(len(bindings)))
+
+    async def hear(delivery: Delivery) -> None:
+        heard.append(delivery.envelope.id)
+
+    async def bindings() -> set[str]:
+        found = await broker.api(
+            "GET", f"exchanges/{broker.path}/{topology.EVENTS}/bindings/source"
+        )
+        return {one["routing_key"] for one in found.json() if "gateway.live" in one["destination"]}
+
+    async def has(*keys: str) -> bool:
+        return await bindings() == set(keys)
+
+    async with (
+        running_bus(broker, "processor", topology.EVENTS) as sender,
+        running_bus(broker, "gateway", topology.EVENTS) as bus,
+    ):
+        following = asyncio.create_task(bus.consumer.follow("gateway.live", interests, hear))
+        await eventually(lambda: _answer(not bus.consumer.silent))
+        assert await has()
+        with interests.want((topology.EVENTS, "a.#")):
+            with interests.want((topology.EVENTS, "a.#"), (topology.EVENTS, "b.#")):
+                await eventually(lambda: _answer(sum(bound) == 2))
+                await eventually(lambda: has("a.#", "b.#"))
+            await eventually(lambda: has("a.#"))
+            await eventually(lambda: cut_connections(broker, "gateway-consume"))
+            await eventually(lambda: _answer(sum(bound) == 3))
+            await sender.publisher.publish(event(routing_key="a.job.x.started", mandatory=False))
+            await sender.publisher.publish(event(routing_key="b.job.x.started", mandatory=False))
+            await sender.publisher.publish(event(routing_key="a.job.x.started", mandatory=False))
+            await eventually(lambda: _answer(len(heard) == 2))
+        await eventually(has)
+        following.cancel()
+        await asyncio.wait({following})
 
 
 @pytest.mark.slow
