@@ -8,9 +8,10 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
@@ -129,6 +130,12 @@ class Database:
                 await connection.execute("select enter_workspace($1)", workspace)
             yield Transaction(connection, self.statements)
 
+    def as_one(
+        self, begun: Callable[["Transaction"], Awaitable[None]], ready: Callable[[], bool]
+    ) -> "OneTransaction":
+        """A database whose statements are one transaction; see there."""
+        return OneTransaction(self._pool, self.statements, self._deadline, begun, ready)
+
     async def check(self) -> str:
         """Whether the server answers; the version of the last migration it holds."""
         async with self._connection() as connection:
@@ -159,9 +166,7 @@ class Database:
             async with asyncio.timeout(self._deadline), self._pool.acquire() as connection:
                 yield connection
         except UNAVAILABLE as error:
-            raise DatabaseUnavailable(
-                f"PostgreSQL did not answer ({type(error).__name__})."
-            ) from error
+            raise _unavailable(error) from error
 
 
 class Transaction:
@@ -186,6 +191,79 @@ class Transaction:
     async def run_many(self, name: str, arguments: Sequence[Sequence[Any]]) -> None:
         """The statement once per row of arguments."""
         await self._connection.executemany(self._statements[name], arguments)
+
+
+class OneTransaction(Database):
+    """A database whose statements, whoever makes them, are all one transaction.
+
+    `async with` it: the block's end commits, an error undoes. The transaction begins with the first
+    statement once `ready()`; statements before that are each their own. `begun` is called in it first,
+    and may refuse. One statement at a time.
+    """
+
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[Any]",
+        statements: Mapping[str, str],
+        deadline: float,
+        begun: Callable[[Transaction], Awaitable[None]],
+        ready: Callable[[], bool],
+    ) -> None:
+        super().__init__(pool, statements, deadline)
+        self._begun = begun
+        self._ready = ready
+        self._stack = AsyncExitStack()
+        self._held: Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        """Nothing has begun yet."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Commit, or undo where there is an error."""
+        try:
+            await self._stack.__aexit__(kind, error, traceback)
+        except UNAVAILABLE as away:
+            raise _unavailable(away) from away
+
+    async def begin(self) -> None:
+        """Begin now."""
+        async with self._connection():
+            pass
+
+    async def _ask(self, statement: Callable[[Connection], Awaitable[T]]) -> T:
+        # What the server undid here takes all that went before along: only the whole can be tried again.
+        try:
+            async with self._connection() as connection:
+                return await statement(connection)
+        except UNDONE as undone:
+            raise DatabaseUnavailable("PostgreSQL is too busy with the same rows.") from undone
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        if not self._ready():
+            async with super()._connection() as connection:
+                yield connection
+            return
+        try:
+            if self._held is None:
+                # The limit is the statement's own (`command_timeout`): a timeout here would end with the block.
+                acquired = self._pool.acquire(timeout=self._deadline)
+                self._held = held = await self._stack.enter_async_context(acquired)
+                await self._stack.enter_async_context(held.transaction())
+                await self._begun(Transaction(held, self.statements))
+            yield self._held
+        except UNAVAILABLE as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: BaseException) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"PostgreSQL did not answer ({type(error).__name__}).")
 
 
 async def open_database(url: str, service: str, *, size: int = 8) -> Database:

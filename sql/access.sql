@@ -34,6 +34,7 @@ grant update (state, cancel_requested_at, ended_at, sequence) on jobs to gateway
 grant select, insert on job_events to gateway;
 grant select on attempts, products to gateway;
 grant select, insert on idempotency_keys to gateway;
+grant execute on function take_idempotency_key(uuid, text, text, text) to gateway;
 grant select (id, workspace_id, url, disabled_at, disabled_reason, created_at), insert, delete on webhooks to gateway;
 grant select on deliveries to gateway;
 grant execute on function create_unique_job(uuid, text, jsonb, uuid, smallint, text, text, text, boolean, text, text,

@@ -1383,6 +1383,24 @@ CREATE FUNCTION public.starts_left(p_kind text, p_most integer) RETURNS integer
     where p_most is not null
 $$;
 
+CREATE FUNCTION public.take_idempotency_key(p_workspace uuid, p_principal text, p_route text, p_key text) RETURNS TABLE(taken boolean, fingerprint bytea, status smallint, headers jsonb, answer bytea)
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform enter_workspace(p_workspace);
+    if not pg_try_advisory_xact_lock(
+            hashtextextended(concat_ws(E'\n', p_workspace, p_principal, p_route, p_key), 0)) then
+        return query select false, null::bytea, null::smallint, null::jsonb, null::bytea;
+        return;
+    end if;
+    return query
+        select true, k.fingerprint, k.status, k.headers, k.answer
+        from (select true) one
+        left join idempotency_keys k
+            on k.workspace_id = p_workspace and k.principal = p_principal and k.route = p_route and k.key = p_key;
+end
+$$;
+
 CREATE FUNCTION public.tell_job(p_job public.jobs, p_type text, p_detail jsonb DEFAULT '{}'::jsonb) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -1536,8 +1554,12 @@ CREATE TABLE public.idempotency_keys (
     route text NOT NULL,
     key text NOT NULL,
     fingerprint bytea NOT NULL,
-    job_id uuid NOT NULL,
+    job_id uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    status smallint,
+    headers jsonb,
+    answer bytea,
+    CONSTRAINT idempotency_keys_answered CHECK (((job_id IS NOT NULL) OR ((status IS NOT NULL) AND (headers IS NOT NULL) AND (answer IS NOT NULL)))),
     CONSTRAINT idempotency_keys_key_check CHECK (((length(key) >= 1) AND (length(key) <= 255)))
 );
 

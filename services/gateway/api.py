@@ -14,6 +14,7 @@ A parameter is, by its type:
     a pydantic model                   the JSON body
     `Upload`, or `Model | Upload`      the body as it arrives, or by its content type
     `web.Request`                      the request itself
+    `GatewayOnce`                      the gateway; the route takes an `Idempotency-Key` (once.py)
 The answer is what the return type says, serialised by pydantic; `Reply[T]` adds headers, None is an
 empty answer, and a `web.StreamResponse` is sent as it is. The same registrations make the OpenAPI
 document (openapi.py). Signatures are read once, when the decorator runs.
@@ -28,8 +29,11 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from services.gateway.bodies import wait_to_be_asked
+from services.gateway.once import answer_once
 from services.gateway.problems import Kind
+from services.gateway.resources import Gateway
 from services.gateway.signatures import (
+    KEY_HEADER,
     Header,
     Query,
     Reply,
@@ -69,10 +73,10 @@ class Route:
 
     def handler(self) -> Handler:
         """The aiohttp handler; everything that can be settled beforehand is settled here."""
-        function, status = self.function, self.status
+        function, respond, once = self.function, self.responder(), self.signature.once
         fetch, read, body = self.signature.fetch, self.signature.read, self.signature.body
         refuses_query = self.signature.refuses_query
-        to_json = _serialiser(self.signature.answer)
+        operation = f"{self.method} {self.path}"
 
         async def handle(request: web.Request) -> web.StreamResponse:
             arguments: dict[str, Any] = {}
@@ -84,7 +88,24 @@ class Route:
                 refuse_query(request)
             if body is not None:
                 arguments[body.name] = await body.read(request)
-            outcome = await function(**arguments)
+            if once is None or KEY_HEADER not in request.headers:
+                return respond(await function(**arguments))
+            gateway = arguments.pop(once)
+            order = None if body is None else arguments[body.name]
+
+            async def run(within: Gateway) -> web.StreamResponse:
+                return respond(await function(**{once: within}, **arguments))
+
+            return await answer_once(request, operation, order, gateway, run)
+
+        return handle
+
+    def responder(self) -> Callable[[Any], web.StreamResponse]:
+        """What makes an answer of that which the function gives back."""
+        status = self.status
+        to_json = _serialiser(self.signature.answer)
+
+        def respond(outcome: Any) -> web.StreamResponse:
             if isinstance(outcome, web.StreamResponse):
                 return outcome
             if isinstance(outcome, Reply):
@@ -100,7 +121,7 @@ class Route:
                 body=to_json(outcome), status=status, content_type="application/json"
             )
 
-        return handle
+        return respond
 
 
 def _nothing(_content: Any) -> bytes:

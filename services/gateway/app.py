@@ -44,7 +44,7 @@ from shared.presence import stay_registered
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0022"
+SCHEMA = "0040"
 ROUTES = (
     projects.routes,
     clouds.routes,

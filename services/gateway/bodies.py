@@ -107,6 +107,7 @@ class Upload:
     Attributes:
         length: the announced number of bytes; None when the client sends chunks.
         received: the number of bytes read so far.
+        ended: whether all of it has arrived.
     """
 
     def __init__(self, request: web.Request) -> None:
@@ -116,6 +117,7 @@ class Upload:
         self._idle_seconds = request.app[UPLOAD_IDLE_SECONDS]
         self.length = request.content_length
         self.received = 0
+        self.ended = False
 
     @classmethod
     def of(cls, request: web.Request) -> Self:
@@ -140,6 +142,7 @@ class Upload:
             yield chunk
         if self.length is not None and self.received != self.length:
             raise Problem(BODY_CUT, f"{self.received} of {self.length} bytes arrived.")
+        self.ended = True
 
     async def _next(self) -> bytes:
         try:

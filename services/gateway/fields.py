@@ -73,4 +73,12 @@ FileName = Annotated[
 ]
 Crc32c = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
 Version = Annotated[str, StringConstraints(pattern=r'^"v[0-9]{1,9}"$')]
-IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
+IdempotencyKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$"),
+    Field(
+        description="A repeat of the same request under the same key, within a day, changes nothing and"
+        " gets the first answer.",
+        examples=["3f6c2f0e-upload-town"],
+    ),
+]

@@ -27,6 +27,12 @@ class Kinds:
         self._database = database
         self._known: dict[str, tuple[float, KnownKind]] = {}
 
+    def through(self, database: Database) -> "Kinds":
+        """The same, and as much remembered, looked up through another database."""
+        kinds = Kinds(database)
+        kinds._known = self._known
+        return kinds
+
     async def find(self, kind: str) -> KnownKind | None:
         """The kind; None when nobody has announced it (that is never remembered)."""
         known = self._known.get(kind)

@@ -265,6 +265,12 @@ IDEMPOTENCY_KEY_REUSED = Kind(
     "The Idempotency-Key stands for another request",
     "Use a new key for a new request.",
 )
+IDEMPOTENCY_KEY_IN_USE = Kind(
+    "idempotency_key_in_use",
+    409,
+    "The first request with this Idempotency-Key has not ended",
+    "Send the same request again in a moment: the answer of the first will be yours.",
+)
 PRODUCT_NOT_FOUND = Kind(
     "product_not_found", 404, "There is no such product", "List what there is under /products."
 )

@@ -13,10 +13,18 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.gateway.bodies import Upload, is_json, read_json
-from services.gateway.problems import INVALID_REQUEST, Kind, Problem
+from services.gateway.fields import IdempotencyKey
+from services.gateway.problems import (
+    IDEMPOTENCY_KEY_IN_USE,
+    IDEMPOTENCY_KEY_REUSED,
+    INVALID_REQUEST,
+    Kind,
+    Problem,
+)
 from services.gateway.refusals import refuse_values
 
 T = TypeVar("T")
+KEY_HEADER = "Idempotency-Key"
 Fetch = Callable[[web.Request], Awaitable[Any]]
 Read = Callable[[web.Request], Any]
 
@@ -40,6 +48,11 @@ class Header:
     """Marks a parameter that is a header."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class Once:
+    """Marks the gateway of a creating route: with an `Idempotency-Key`, all it does is done once."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,7 @@ class Signature:
         secured: whether an API key is needed.
         problems: what the classes with `from_request` may refuse.
         streams: whether the answer is a response of its own.
+        once: the parameter that takes the gateway, where an `Idempotency-Key` is taken.
     """
 
     fetch: tuple[tuple[str, Fetch], ...]
@@ -89,6 +103,7 @@ class Signature:
     secured: bool
     problems: tuple[Kind, ...]
     streams: bool
+    once: str | None
 
 
 def read_signature(function: Callable[..., Any], path: str) -> Signature:
@@ -101,6 +116,7 @@ def read_signature(function: Callable[..., Any], path: str) -> Signature:
     query: type[BaseModel] | None = None
     body: Body | None = None
     given: list[Any] = []
+    once: str | None = None
     for name, parameter in inspect.signature(function).parameters.items():
         plain, marker = _plain(hints[name])
         if plain is web.Request:
@@ -108,6 +124,9 @@ def read_signature(function: Callable[..., Any], path: str) -> Signature:
         elif hasattr(plain, "from_request"):
             fetch.append((name, plain.from_request))
             given.append(plain)
+            if isinstance(marker, Once):
+                once = name
+                parameters.append(Parameter(KEY_HEADER, "header", IdempotencyKey, required=False))
         elif f"{{{name}}}" in path:
             read.append((name, _path_reader(name, hints[name])))
             parameters.append(Parameter(name, "path", hints[name], required=True))
@@ -129,8 +148,10 @@ def read_signature(function: Callable[..., Any], path: str) -> Signature:
         body=body,
         answer=answer,
         secured=any(getattr(one, "secured", False) for one in given),
-        problems=tuple(kind for one in given for kind in getattr(one, "problems", ())),
+        problems=tuple(kind for one in given for kind in getattr(one, "problems", ()))
+        + ((IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_USE) if once else ()),
         streams=streams,
+        once=once,
     )
 
 
@@ -141,7 +162,7 @@ def _the_request(request: web.Request) -> web.Request:
 def _plain(hint: Any) -> tuple[Any, Any]:
     if get_origin(hint) is Annotated:
         plain, *extras = get_args(hint)
-        marker = next((extra for extra in extras if isinstance(extra, Query | Header)), None)
+        marker = next((extra for extra in extras if isinstance(extra, Query | Header | Once)), None)
         return plain, marker
     return hint, None
 

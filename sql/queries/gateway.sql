@@ -117,14 +117,18 @@ select * from service_instances order by service, started_at, instance
 -- Accept a job.
 select * from create_job($1, $2, $3, $4, $5, $6, $7)
 
--- name: create_job_once
--- Accept a job under an Idempotency-Key; a row of nulls when the key stands for another order.
-select * from create_job_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-
 -- name: create_unique_job
--- Accept a job unless one with the same unique key has not ended, which is given back then. No row: the
--- Idempotency-Key stands for another order.
-select (job).*, made from create_unique_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+-- Accept a job unless one with the same unique key has not ended, which is given back then.
+select (job).*, made from create_unique_job($1, $2, $3, $4, $5, $6, $7, $8, $9, null, null, null)
+
+-- name: take_idempotency_key
+-- Hold a key until the transaction ends, and what was answered under it.
+select * from take_idempotency_key($1, $2, $3, $4)
+
+-- name: keep_answer
+-- What was answered under a key.
+insert into idempotency_keys (workspace_id, principal, route, key, fingerprint, status, headers, answer)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
 
 -- name: find_parents
 -- The jobs that a new one is to wait for, and how deep they lie; one that is missing is not ours.
@@ -133,10 +137,6 @@ select id, depth from jobs where id = any ($1::uuid[])
 -- name: create_child_job
 -- Accept a job that waits for others.
 select * from create_child_job($1, $2, $3, $4, $5, $6, $7, $8, $9)
-
--- name: create_child_job_once
--- The same under an Idempotency-Key; a row of nulls when the key stands for another order.
-select * from create_child_job_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 
 -- name: read_families
 -- Whom these jobs waited for, wait for still, and who waits for them.

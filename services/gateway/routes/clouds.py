@@ -12,6 +12,7 @@ from services.gateway.caller import Caller
 from services.gateway.fields import Crc32c, Document, FileName, Name, Order, Text, Version
 from services.gateway.models.clouds import Cloud, Clouds, CloudUpload
 from services.gateway.models.jobs import Job
+from services.gateway.once import GatewayOnce
 from services.gateway.paging import Listing
 from services.gateway.problems import (
     CHECKSUM_MISMATCH,
@@ -91,7 +92,7 @@ FILE_PROBLEMS = (
 
 @routes.post("/v1/clouds", status=201, problems=FILE_PROBLEMS)
 async def create_cloud(
-    gateway: Gateway,
+    gateway: GatewayOnce,
     caller: Caller,
     query: Annotated[FileQuery, Query()],
     body: NewCloud | Upload,
@@ -114,7 +115,7 @@ async def create_cloud(
 
 @routes.put("/v1/clouds", status=201, problems=FILE_PROBLEMS)
 async def upload_cloud(
-    gateway: Gateway, caller: Caller, query: Annotated[FileQuery, Query()], body: Upload
+    gateway: GatewayOnce, caller: Caller, query: Annotated[FileQuery, Query()], body: Upload
 ) -> Reply[CloudUpload]:
     """Create a cloud with its file, as curl -T sends it.
 

@@ -9,6 +9,7 @@ from services.gateway.api import Routes
 from services.gateway.caller import Caller
 from services.gateway.fields import Order
 from services.gateway.models.jobs import JobBatch
+from services.gateway.once import GatewayOnce
 from services.gateway.problems import INVALID_REQUEST, Problem
 from services.gateway.resources import Gateway
 from services.gateway.routes.jobs import KindName, hint_cancel
@@ -78,7 +79,7 @@ async def cancel_jobs(gateway: Gateway, caller: Caller, body: CancelFilter) -> J
 
 
 @routes.post("/v1/jobs/retry", status=202)
-async def retry_jobs(gateway: Gateway, caller: Caller, body: RetryFilter) -> JobBatch:
+async def retry_jobs(gateway: GatewayOnce, caller: Caller, body: RetryFilter) -> JobBatch:
     """Do the jobs that a filter means again, the oldest first.
 
     Only those that failed or were cancelled and were not retried yet, each as a new job. At most

@@ -1,24 +1,22 @@
 """Jobs: ordered, watched, cancelled, tried again."""
 
-import hashlib
 from typing import Annotated, Literal
 from uuid import UUID
 
 import asyncpg
-import orjson
 from pydantic import Field, StringConstraints
 
-from services.gateway.api import Header, Query, Reply, Routes
+from services.gateway.api import Query, Reply, Routes
 from services.gateway.caller import Caller
-from services.gateway.fields import NO_CONTROL, Document, IdempotencyKey
+from services.gateway.fields import NO_CONTROL, Document
 from services.gateway.models.jobs import Job, Jobs
+from services.gateway.once import GatewayOnce
 from services.gateway.orders import check_order
 from services.gateway.paging import Listing
 from services.gateway.pipelines import Waiting, check_parents, show_job, show_jobs
 from services.gateway.problems import (
     CLOUD_EMPTY,
     CLOUD_NOT_FOUND,
-    IDEMPOTENCY_KEY_REUSED,
     INVALID_REQUEST,
     JOB_ENDED,
     JOB_NOT_FOUND,
@@ -39,7 +37,6 @@ from shared.messages import wrap
 from shared.messages.work import CancelAskedV1
 
 routes = Routes("jobs")
-ROUTE = "POST /v1/jobs"
 KindName = Annotated[
     str,
     StringConstraints(max_length=100, pattern=r"^[a-z][a-z0-9._]*$"),
@@ -89,23 +86,16 @@ class JobListing(Listing):
         UNKNOWN_KIND,
         CLOUD_NOT_FOUND,
         CLOUD_EMPTY,
-        IDEMPOTENCY_KEY_REUSED,
         JOB_NOT_UNIQUE,
         PARENT_NOT_FOUND,
         TOO_MANY_PARENTS,
         PIPELINE_TOO_LONG,
     ),
 )
-async def create_job(
-    gateway: Gateway,
-    caller: Caller,
-    body: NewJob,
-    key: Annotated[IdempotencyKey | None, Header("Idempotency-Key")] = None,
-) -> Reply[Job]:
+async def create_job(gateway: GatewayOnce, caller: Caller, body: NewJob) -> Reply[Job]:
     """Order a job of any kind.
 
-    With an `Idempotency-Key` a repeat of the same order gives the same job; another order under
-    the same key is refused. With a `unique_key` an order gives the job of that key that has not ended.
+    With a `unique_key` an order gives the job of that key that has not ended.
     With `after` or `inputs` the job waits for others, in the state `waiting`.
     """
     await check_order(gateway, caller, body.kind, body.params, body.cloud, body.inputs)
@@ -116,39 +106,23 @@ async def create_job(
         await check_parents(gateway, caller, body)
     order = (caller.workspace, body.kind, body.params, body.cloud, body.priority)
     asked = (*order, caller.principal, caller.trace)
-    once = (None, None, None) if key is None else (ROUTE, key, _fingerprint(body))
     try:
         if body.waits:
             parents = (body.after, body.stored_inputs())
-            if key is None:
-                row = await gateway.database.row("create_child_job", *asked, *parents)
-            else:
-                row = await gateway.database.row("create_child_job_once", *asked, *parents, *once)
+            row = await gateway.database.row("create_child_job", *asked, *parents)
         elif body.unique_key is not None:
             unique = (body.unique_key, body.on_duplicate == "refuse")
-            row = await gateway.database.row("create_unique_job", *asked, *unique, *once)
-        elif key is not None:
-            row = await gateway.database.row("create_job_once", *asked, *once)
+            row = await gateway.database.row("create_unique_job", *asked, *unique)
         else:
             row = await gateway.database.row("create_job", *asked)
     except asyncpg.ForeignKeyViolationError as error:
         raise Problem.of_field(CLOUD_NOT_FOUND, "cloud", "was deleted meanwhile") from error
-    if row is None or row["id"] is None:
-        raise Problem.of_field(IDEMPOTENCY_KEY_REUSED, "Idempotency-Key", "was used before")
+    if row is None:
+        raise RuntimeError("a function that returns a row returned none")
     if body.on_duplicate == "refuse" and not row.get("made", True):
         raise Problem.of_field(JOB_NOT_UNIQUE, "unique_key", f"is that of job {row['id']}")
     gateway.wake_relay()
     return await _accepted(gateway, caller, row)
-
-
-def _fingerprint(body: NewJob) -> bytes:
-    order = body.model_dump(mode="json")
-    if body.unique_key is None:
-        # As it was before there were any: a repeat may come to a newer gateway than the order.
-        del order["unique_key"], order["on_duplicate"]
-    if not body.waits:
-        del order["after"], order["inputs"]
-    return hashlib.sha256(orjson.dumps(order, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 async def _accepted(gateway: Gateway, caller: Caller, row: Row) -> Reply[Job]:
@@ -210,7 +184,7 @@ async def hint_cancel(gateway: Gateway, caller: Caller, job_id: UUID) -> None:
 
 
 @routes.post("/v1/jobs/{job_id}/retry", status=202, problems=(JOB_NOT_FOUND, JOB_NOT_RETRYABLE))
-async def retry_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Reply[Job]:
+async def retry_job(gateway: GatewayOnce, caller: Caller, job_id: UUID) -> Reply[Job]:
     """Do a job that failed or was cancelled again.
 
     It is a new job that names the old one in `retry_of`. One that waited for others waits for the

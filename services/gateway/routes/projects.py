@@ -10,6 +10,7 @@ from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller
 from services.gateway.fields import Document, Name, Order, Text, Version
 from services.gateway.models.projects import Project, Projects
+from services.gateway.once import GatewayOnce
 from services.gateway.paging import Listing
 from services.gateway.problems import (
     PRECONDITION_FAILED,
@@ -41,7 +42,7 @@ class ProjectChange(Order):
 
 
 @routes.post("/v1/projects", status=201, problems=(PROJECT_NAME_TAKEN,))
-async def create_project(gateway: Gateway, caller: Caller, body: NewProject) -> Reply[Project]:
+async def create_project(gateway: GatewayOnce, caller: Caller, body: NewProject) -> Reply[Project]:
     """Create a project. Its name is unique within the workspace."""
     async with gateway.database.transaction(caller.workspace) as transaction:
         row = await transaction.row(

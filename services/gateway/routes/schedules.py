@@ -12,6 +12,7 @@ from services.gateway.caller import Caller
 from services.gateway.fields import Document, Name, Version
 from services.gateway.models.jobs import Job, Jobs
 from services.gateway.models.schedules import Missed, Overlap, Preview, Schedule, Schedules
+from services.gateway.once import GatewayOnce
 from services.gateway.orders import check_order
 from services.gateway.paging import Listing
 from services.gateway.problems import (
@@ -82,7 +83,9 @@ def _reply(row: Row) -> Reply[Schedule]:
     status=201,
     problems=(UNKNOWN_KIND, CLOUD_NOT_FOUND, CLOUD_EMPTY, SCHEDULE_NAME_TAKEN, *PROBLEMS),
 )
-async def create_schedule(gateway: Gateway, caller: Caller, body: NewSchedule) -> Reply[Schedule]:
+async def create_schedule(
+    gateway: GatewayOnce, caller: Caller, body: NewSchedule
+) -> Reply[Schedule]:
     """Have a job ordered at a time, or again and again by a cron line.
 
     The line is read in a time zone and means what it means to Debian's cron. When the clocks change,

@@ -12,6 +12,7 @@ from services.gateway.api import Query, Reply, Routes
 from services.gateway.caller import Caller
 from services.gateway.fields import Order
 from services.gateway.models.webhooks import NewWebhook, Webhook, Webhooks
+from services.gateway.once import GatewayOnce
 from services.gateway.paging import Listing
 from services.gateway.problems import WEBHOOK_NOT_FOUND, Problem
 from services.gateway.resources import Gateway
@@ -51,7 +52,9 @@ class WebhookOrder(Order):
 
 
 @routes.post("/v1/webhooks", status=201)
-async def create_webhook(gateway: Gateway, caller: Caller, body: WebhookOrder) -> Reply[NewWebhook]:
+async def create_webhook(
+    gateway: GatewayOnce, caller: Caller, body: WebhookOrder
+) -> Reply[NewWebhook]:
     """Ask for signed deliveries (Standard Webhooks) about every job that ends.
 
     The secret that signs them is shown only in this answer.
