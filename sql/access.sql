@@ -24,6 +24,7 @@ grant execute on function cancel_job(uuid, uuid), retry_job(uuid, uuid, text, te
 grant execute on function read_cloud(uuid, uuid), read_job(uuid, uuid), read_job_events(uuid, uuid, integer),
     read_cloud_products(uuid, uuid), read_job_products(uuid, uuid) to gateway;
 grant select on cloud_details to gateway;
+grant execute on function clouds_that_contain(jsonb), projects_that_contain(jsonb) to gateway;
 grant select on workspaces, members to gateway;
 grant select, insert, delete on projects, clouds to gateway;
 grant update (name, description, config, version, updated_at) on projects to gateway;

@@ -298,6 +298,13 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.clouds_that_contain(p_properties jsonb) RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    select id from clouds where workspace_id = current_workspace() and properties @> p_properties
+$$;
+
 CREATE FUNCTION public.create_child_job(p_workspace uuid, p_kind text, p_params jsonb, p_cloud uuid, p_priority smallint, p_requested_by text, p_traceparent text, p_after uuid[], p_inputs jsonb DEFAULT '{}'::jsonb, p_retry_of uuid DEFAULT NULL::uuid, p_id uuid DEFAULT NULL::uuid) RETURNS public.jobs
     LANGUAGE plpgsql
     AS $$
@@ -937,6 +944,13 @@ begin
     on conflict do nothing;
     return true;
 end
+$$;
+
+CREATE FUNCTION public.projects_that_contain(p_config jsonb) RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    select id from projects where workspace_id = current_workspace() and config @> p_config
 $$;
 
 CREATE TABLE public.clouds (
@@ -1869,6 +1883,10 @@ ALTER TABLE ONLY public.workspaces
 ALTER TABLE ONLY public.workspaces
     ADD CONSTRAINT workspaces_pkey PRIMARY KEY (id);
 
+CREATE INDEX clouds_by_name ON public.clouds USING btree (workspace_id, name, id);
+
+CREATE INDEX clouds_by_properties ON public.clouds USING gin (properties jsonb_path_ops);
+
 CREATE INDEX clouds_in_order ON public.clouds USING btree (workspace_id, created_at DESC, id DESC);
 
 CREATE INDEX clouds_of_a_project ON public.clouds USING btree (workspace_id, project_id) WHERE (project_id IS NOT NULL);
@@ -1914,6 +1932,10 @@ CREATE INDEX kind_starts_in_order ON public.kind_starts USING btree (kind, at);
 CREATE INDEX outbox_to_relay ON public.outbox USING btree (service, available_at, id);
 
 CREATE INDEX products_of_a_cloud ON public.products USING btree (workspace_id, cloud_id, name, created_at DESC);
+
+CREATE INDEX projects_by_config ON public.projects USING gin (config jsonb_path_ops);
+
+CREATE INDEX projects_in_order ON public.projects USING btree (workspace_id, created_at DESC, id DESC);
 
 CREATE INDEX schedules_due ON public.schedules USING btree (next_at) WHERE (next_at IS NOT NULL);
 

@@ -29,7 +29,9 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from services.gateway.bodies import wait_to_be_asked
+from services.gateway.models.shown import Page
 from services.gateway.once import answer_once
+from services.gateway.paging import link_to
 from services.gateway.problems import Kind
 from services.gateway.resources import Gateway
 from services.gateway.signatures import (
@@ -89,36 +91,36 @@ class Route:
             if body is not None:
                 arguments[body.name] = await body.read(request)
             if once is None or KEY_HEADER not in request.headers:
-                return respond(await function(**arguments))
+                return respond(request, await function(**arguments))
             gateway = arguments.pop(once)
             order = None if body is None else arguments[body.name]
 
             async def run(within: Gateway) -> web.StreamResponse:
-                return respond(await function(**{once: within}, **arguments))
+                return respond(request, await function(**{once: within}, **arguments))
 
             return await answer_once(request, operation, order, gateway, run)
 
         return handle
 
-    def responder(self) -> Callable[[Any], web.StreamResponse]:
+    def responder(self) -> Callable[[web.Request, Any], web.StreamResponse]:
         """What makes an answer of that which the function gives back."""
         status = self.status
         to_json = _serialiser(self.signature.answer)
 
-        def respond(outcome: Any) -> web.StreamResponse:
+        def respond(request: web.Request, outcome: Any) -> web.StreamResponse:
             if isinstance(outcome, web.StreamResponse):
                 return outcome
-            if isinstance(outcome, Reply):
-                return web.Response(
-                    body=to_json(outcome.content),
-                    status=outcome.status or status,
-                    headers=outcome.headers,
-                    content_type="application/json",
-                )
             if to_json is _nothing:
                 return web.Response(status=status)
+            reply = outcome if isinstance(outcome, Reply) else Reply(outcome)
+            headers = reply.headers
+            if isinstance(reply.content, Page) and reply.content.next is not None:
+                headers = {**headers, **link_to(request, reply.content.next)}
             return web.Response(
-                body=to_json(outcome), status=status, content_type="application/json"
+                body=to_json(reply.content),
+                status=reply.status or status,
+                headers=headers,
+                content_type="application/json",
             )
 
         return respond

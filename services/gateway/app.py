@@ -44,7 +44,7 @@ from shared.presence import stay_registered
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0040"
+SCHEMA = "0045"
 ROUTES = (
     projects.routes,
     clouds.routes,

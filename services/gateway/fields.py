@@ -3,7 +3,15 @@
 import math
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 # Postgres stores no NUL in text and jsonb; the pattern also tells clients so in the schema.
 NO_NUL = r"^[^\x00]*$"
@@ -72,6 +80,24 @@ FileName = Annotated[
     ),
 ]
 Crc32c = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
+
+
+def _read_object(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ValueError("is not JSON") from error
+
+
+# A JSON object in a query.
+Contained = Annotated[
+    dict[str, Any],
+    BeforeValidator(_read_object),
+    AfterValidator(refuse_what_jsonb_cannot_hold),
+    Field(examples=[{"survey": "2026"}]),
+]
 Version = Annotated[str, StringConstraints(pattern=r'^"v[0-9]{1,9}"$')]
 IdempotencyKey = Annotated[
     str,

@@ -122,9 +122,14 @@ def _parameter(name: str, place: str, schema: Json, required: bool) -> Json:
         choices = [choice for choice in schema["anyOf"] if choice != {"type": "null"}]
         rest = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
         schema = {**rest, **choices[0]} if len(choices) == 1 else {**rest, "anyOf": choices}
-    parameter: Json = {"name": name, "in": place, "required": required, "schema": schema}
+    parameter: Json = {"name": name, "in": place, "required": required}
     if description := schema.pop("description", None):
         parameter["description"] = description
+    if schema.get("type") == "object":
+        # JSON in a query is JSON, not a list of members.
+        parameter["content"] = {"application/json": {"schema": schema}}
+    else:
+        parameter["schema"] = schema
     return parameter
 
 

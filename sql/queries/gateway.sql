@@ -21,10 +21,39 @@ select * from projects where id = $1
 select * from projects where name = $1
 
 -- name: list_projects
--- Projects, newest first, after the cursor.
+-- Projects, newest first, after the cursor; of one name and with what `config` contains where given.
 select * from projects
-where $1::timestamptz is null or (created_at, id) < ($1, $2::uuid)
+where ($1::timestamptz is null or (created_at, id) < ($1, $2::uuid))
+  and ($4::text is null or name = $4)
+  and ($5::jsonb is null or id in (select projects_that_contain($5)))
 order by created_at desc, id desc
+limit $3
+
+-- name: list_projects_oldest_first
+-- Projects, oldest first, after the cursor; of one name and with what `config` contains where given.
+select * from projects
+where ($1::timestamptz is null or (created_at, id) > ($1, $2::uuid))
+  and ($4::text is null or name = $4)
+  and ($5::jsonb is null or id in (select projects_that_contain($5)))
+order by created_at, id
+limit $3
+
+-- name: list_projects_by_name
+-- Projects, by name, after the cursor; of one name and with what `config` contains where given.
+select * from projects
+where ($1::text is null or (name, id) > ($1, $2::uuid))
+  and ($4::text is null or name = $4)
+  and ($5::jsonb is null or id in (select projects_that_contain($5)))
+order by name, id
+limit $3
+
+-- name: list_projects_by_name_backwards
+-- Projects, by name backwards, after the cursor; of one name and with what `config` contains where given.
+select * from projects
+where ($1::text is null or (name, id) < ($1, $2::uuid))
+  and ($4::text is null or name = $4)
+  and ($5::jsonb is null or id in (select projects_that_contain($5)))
+order by name desc, id desc
 limit $3
 
 -- name: change_project
@@ -58,12 +87,47 @@ values ($1, $2, $3, $4, $5, $6)
 select * from read_cloud($1, $2)
 
 -- name: list_clouds
--- Clouds, newest first, after the cursor; of one project and state where given.
+-- Clouds, newest first, after the cursor; of one project, state, name, and with what `properties` contain where given.
 select * from cloud_details
 where ($1::timestamptz is null or (created_at, id) < ($1, $2::uuid))
   and ($4::uuid is null or project_id = $4)
   and ($5::cloud_state is null or state = $5)
+  and ($6::text is null or name = $6)
+  and ($7::jsonb is null or id in (select clouds_that_contain($7)))
 order by created_at desc, id desc
+limit $3
+
+-- name: list_clouds_oldest_first
+-- Clouds, oldest first, after the cursor; of one project, state, name, and with what `properties` contain where given.
+select * from cloud_details
+where ($1::timestamptz is null or (created_at, id) > ($1, $2::uuid))
+  and ($4::uuid is null or project_id = $4)
+  and ($5::cloud_state is null or state = $5)
+  and ($6::text is null or name = $6)
+  and ($7::jsonb is null or id in (select clouds_that_contain($7)))
+order by created_at, id
+limit $3
+
+-- name: list_clouds_by_name
+-- Clouds, by name, after the cursor; of one project, state, name, and with what `properties` contain where given.
+select * from cloud_details
+where ($1::text is null or (name, id) > ($1, $2::uuid))
+  and ($4::uuid is null or project_id = $4)
+  and ($5::cloud_state is null or state = $5)
+  and ($6::text is null or name = $6)
+  and ($7::jsonb is null or id in (select clouds_that_contain($7)))
+order by name, id
+limit $3
+
+-- name: list_clouds_by_name_backwards
+-- Clouds, by name backwards, after the cursor; of one project, state, name, and with what `properties` contain where given.
+select * from cloud_details
+where ($1::text is null or (name, id) < ($1, $2::uuid))
+  and ($4::uuid is null or project_id = $4)
+  and ($5::cloud_state is null or state = $5)
+  and ($6::text is null or name = $6)
+  and ($7::jsonb is null or id in (select clouds_that_contain($7)))
+order by name desc, id desc
 limit $3
 
 -- name: change_cloud
@@ -156,6 +220,16 @@ where ($1::timestamptz is null or (created_at, id) < ($1, $2::uuid))
 order by created_at desc, id desc
 limit $3
 
+-- name: list_jobs_oldest_first
+-- Jobs, oldest first, after the cursor; of one state, kind and cloud where given.
+select *, now() as read_at from jobs
+where ($1::timestamptz is null or (created_at, id) > ($1, $2::uuid))
+  and ($4::job_state is null or state = $4)
+  and ($5::text is null or kind = $5)
+  and ($6::uuid is null or cloud_id = $6)
+order by created_at, id
+limit $3
+
 -- name: cancel_job
 -- Cancel a job, or ask its worker to. No row: unknown.
 select * from cancel_job($1, $2)
@@ -212,10 +286,35 @@ on conflict (workspace_id, name) do nothing
 returning *
 
 -- name: list_schedules
--- Schedules, newest first, after the cursor.
+-- Schedules, newest first, after the cursor; of one kind where given.
 select * from schedules
-where $1::timestamptz is null or (created_at, id) < ($1, $2::uuid)
+where ($1::timestamptz is null or (created_at, id) < ($1, $2::uuid))
+  and ($4::text is null or kind = $4)
 order by created_at desc, id desc
+limit $3
+
+-- name: list_schedules_oldest_first
+-- Schedules, oldest first, after the cursor; of one kind where given.
+select * from schedules
+where ($1::timestamptz is null or (created_at, id) > ($1, $2::uuid))
+  and ($4::text is null or kind = $4)
+order by created_at, id
+limit $3
+
+-- name: list_schedules_by_name
+-- Schedules, by name, after the cursor; of one kind where given.
+select * from schedules
+where ($1::text is null or (name, id) > ($1, $2::uuid))
+  and ($4::text is null or kind = $4)
+order by name, id
+limit $3
+
+-- name: list_schedules_by_name_backwards
+-- Schedules, by name backwards, after the cursor; of one kind where given.
+select * from schedules
+where ($1::text is null or (name, id) < ($1, $2::uuid))
+  and ($4::text is null or kind = $4)
+order by name desc, id desc
 limit $3
 
 -- name: read_schedule

@@ -9,11 +9,20 @@ from pydantic import Field
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.bodies import Upload
 from services.gateway.caller import Caller
-from services.gateway.fields import Crc32c, Document, FileName, Name, Order, Text, Version
+from services.gateway.fields import (
+    Contained,
+    Crc32c,
+    Document,
+    FileName,
+    Name,
+    Order,
+    Text,
+    Version,
+)
 from services.gateway.models.clouds import Cloud, Clouds, CloudUpload
 from services.gateway.models.jobs import Job
 from services.gateway.once import GatewayOnce
-from services.gateway.paging import Listing
+from services.gateway.paging import Sorted
 from services.gateway.problems import (
     CHECKSUM_MISMATCH,
     CLOUD_NOT_FOUND,
@@ -74,11 +83,23 @@ class FileQuery(Order):
     ] = None
 
 
-class CloudListing(Listing):
+class CloudListing(Sorted):
     """Which clouds to list."""
 
     project: UUID | None = None
     state: Literal["empty", "stored"] | None = None
+    name: Annotated[Name | None, Field(description="Those of this name.")] = None
+    properties: Annotated[
+        Contained | None, Field(description="JSON that their `properties` contain.")
+    ] = None
+
+
+LISTS = {
+    "-created_at": "list_clouds",
+    "created_at": "list_clouds_oldest_first",
+    "name": "list_clouds_by_name",
+    "-name": "list_clouds_by_name_backwards",
+}
 
 
 FILE_PROBLEMS = (
@@ -204,11 +225,17 @@ async def _project_of_name(transaction: Transaction, workspace: UUID, name: str)
 async def list_clouds(
     gateway: Gateway, caller: Caller, query: Annotated[CloudListing, Query()]
 ) -> Clouds:
-    """List the clouds, newest first."""
+    """List the clouds, newest first unless `sort` says otherwise."""
     after = query.after()
     async with gateway.database.transaction(caller.workspace) as transaction:
         found = await transaction.rows(
-            "list_clouds", *after, query.limit + 1, query.project, query.state
+            query.choose(LISTS),
+            *after,
+            query.limit + 1,
+            query.project,
+            query.state,
+            query.name,
+            query.properties,
         )
     rows, cursor = query.cut(found)
     return Clouds(items=[Cloud.of(row) for row in rows], next=cursor)

@@ -12,7 +12,7 @@ from services.gateway.fields import NO_CONTROL, Document
 from services.gateway.models.jobs import Job, Jobs
 from services.gateway.once import GatewayOnce
 from services.gateway.orders import check_order
-from services.gateway.paging import Listing
+from services.gateway.paging import SortedByTime
 from services.gateway.pipelines import Waiting, check_parents, show_job, show_jobs
 from services.gateway.problems import (
     CLOUD_EMPTY,
@@ -71,12 +71,15 @@ class NewJob(Waiting):
     ] = "existing"
 
 
-class JobListing(Listing):
+class JobListing(SortedByTime):
     """Which jobs to list."""
 
     state: JobState | None = None
     kind: KindName | None = None
     cloud: UUID | None = None
+
+
+LISTS = {"-created_at": "list_jobs", "created_at": "list_jobs_oldest_first"}
 
 
 @routes.post(
@@ -134,11 +137,11 @@ async def _accepted(gateway: Gateway, caller: Caller, row: Row) -> Reply[Job]:
 async def list_jobs(
     gateway: Gateway, caller: Caller, query: Annotated[JobListing, Query()]
 ) -> Jobs:
-    """List the jobs, newest first."""
+    """List the jobs, newest first unless `sort` says otherwise."""
     after = query.after()
     async with gateway.database.transaction(caller.workspace) as transaction:
         found = await transaction.rows(
-            "list_jobs", *after, query.limit + 1, query.state, query.kind, query.cloud
+            query.choose(LISTS), *after, query.limit + 1, query.state, query.kind, query.cloud
         )
     rows, cursor = query.cut(found)
     return Jobs(items=await show_jobs(gateway, caller, rows), next=cursor)

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller
-from services.gateway.fields import Document, Name, Order, Text, Version
+from services.gateway.fields import Contained, Document, Name, Order, Text, Version
 from services.gateway.models.projects import Project, Projects
 from services.gateway.once import GatewayOnce
-from services.gateway.paging import Listing
+from services.gateway.paging import Sorted
 from services.gateway.problems import (
     PRECONDITION_FAILED,
     PROJECT_NAME_TAKEN,
@@ -41,6 +41,23 @@ class ProjectChange(Order):
     config: Document | None = None
 
 
+class ProjectListing(Sorted):
+    """Which projects to list."""
+
+    name: Annotated[Name | None, Field(description="The project of this name.")] = None
+    config: Annotated[Contained | None, Field(description="JSON that their `config` contains.")] = (
+        None
+    )
+
+
+LISTS = {
+    "-created_at": "list_projects",
+    "created_at": "list_projects_oldest_first",
+    "name": "list_projects_by_name",
+    "-name": "list_projects_by_name_backwards",
+}
+
+
 @routes.post("/v1/projects", status=201, problems=(PROJECT_NAME_TAKEN,))
 async def create_project(gateway: GatewayOnce, caller: Caller, body: NewProject) -> Reply[Project]:
     """Create a project. Its name is unique within the workspace."""
@@ -57,12 +74,14 @@ async def create_project(gateway: GatewayOnce, caller: Caller, body: NewProject)
 
 @routes.get("/v1/projects")
 async def list_projects(
-    gateway: Gateway, caller: Caller, query: Annotated[Listing, Query()]
+    gateway: Gateway, caller: Caller, query: Annotated[ProjectListing, Query()]
 ) -> Projects:
-    """List the projects, newest first."""
+    """List the projects, newest first unless `sort` says otherwise."""
     after = query.after()
     async with gateway.database.transaction(caller.workspace) as transaction:
-        found = await transaction.rows("list_projects", *after, query.limit + 1)
+        found = await transaction.rows(
+            query.choose(LISTS), *after, query.limit + 1, query.name, query.config
+        )
     rows, cursor = query.cut(found)
     return Projects(items=[Project.of(row) for row in rows], next=cursor)
 

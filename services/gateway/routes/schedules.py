@@ -14,7 +14,7 @@ from services.gateway.models.jobs import Job, Jobs
 from services.gateway.models.schedules import Missed, Overlap, Preview, Schedule, Schedules
 from services.gateway.once import GatewayOnce
 from services.gateway.orders import check_order
-from services.gateway.paging import Listing
+from services.gateway.paging import Listing, Sorted
 from services.gateway.problems import (
     CLOUD_EMPTY,
     CLOUD_NOT_FOUND,
@@ -73,6 +73,20 @@ class ScheduleChange(Times):
     missed: WhenMissed | None = None
 
 
+class ScheduleListing(Sorted):
+    """Which schedules to list."""
+
+    kind: KindName | None = None
+
+
+LISTS = {
+    "-created_at": "list_schedules",
+    "created_at": "list_schedules_oldest_first",
+    "name": "list_schedules_by_name",
+    "-name": "list_schedules_by_name_backwards",
+}
+
+
 def _reply(row: Row) -> Reply[Schedule]:
     schedule = Schedule.of(row)
     return Reply(schedule, headers=etag(schedule.version))
@@ -122,12 +136,12 @@ async def create_schedule(
 
 @routes.get("/v1/schedules")
 async def list_schedules(
-    gateway: Gateway, caller: Caller, query: Annotated[Listing, Query()]
+    gateway: Gateway, caller: Caller, query: Annotated[ScheduleListing, Query()]
 ) -> Schedules:
-    """List the schedules, newest first."""
+    """List the schedules, newest first unless `sort` says otherwise."""
     after = query.after()
     async with gateway.database.transaction(caller.workspace) as transaction:
-        found = await transaction.rows("list_schedules", *after, query.limit + 1)
+        found = await transaction.rows(query.choose(LISTS), *after, query.limit + 1, query.kind)
     rows, cursor = query.cut(found)
     return Schedules(items=[Schedule.of(row) for row in rows], next=cursor)
 
