@@ -19,7 +19,7 @@ SECRET_NAMES = frozenset(
     {"authorization", "password", "token", "secret", "signature", "cookie", "api_key", "url"}
 )
 SECRETS = (
-    (re.compile(r"(pm_[0-9a-f]{8})_[0-9a-f]+"), r"\1_***"),
+    (re.compile(r"(pm_[0-9a-f]{8})_[0-9a-f_]+"), r"\1_***"),
     (re.compile(r"(whsec_)[A-Za-z0-9+/=]+"), r"\1***"),
     (re.compile(r"(\w+://[^\s:/@]+):[^\s@]+@"), r"\1:***@"),
     (re.compile(r"(?i)(bearer )\S+"), r"\1***"),

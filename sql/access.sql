@@ -14,7 +14,10 @@ grant select, insert, update, delete on service_instances to gateway, processor,
 grant select on kinds to gateway, processor, notifier;
 
 -- gateway
-grant execute on function find_api_key(text) to gateway;
+grant execute on function find_api_key(text), note_key_uses(text[]), rotate_api_key(text, bytea, integer) to gateway;
+grant select (id, workspace_id, name, role, operator, created_at, created_by, expires_at, revoked_at, last_used_at,
+              previous_until), insert, update (revoked_at)
+    on api_keys to gateway;
 grant execute on function job_message(jobs, uuid, text, jsonb), tell_job(jobs, text, jsonb), ring_for(jobs)
     to gateway, processor;
 grant execute on function create_job(uuid, text, jsonb, uuid, smallint, text, text, uuid, uuid) to gateway, processor;

@@ -15,7 +15,7 @@ import uuid
 
 import asyncpg
 
-KEY = re.compile(r"pm_([0-9a-f]{8})_([0-9a-f]{48})")
+KEY = re.compile(r"pm_([0-9a-f]{8})_([0-9a-f]{48})(?:_[0-9a-f]{8})?")
 DEFAULT_WORKSPACE = uuid.UUID("00000000-0000-7000-8000-000000000001")
 
 

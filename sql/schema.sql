@@ -25,6 +25,12 @@ CREATE TYPE public.job_state AS ENUM (
     'cancelled'
 );
 
+CREATE TYPE public.member_role AS ENUM (
+    'viewer',
+    'editor',
+    'admin'
+);
+
 CREATE FUNCTION public.best_job(p_workspace uuid, p_kinds text[]) RETURNS TABLE(kind text, priority smallint, available_at timestamp with time zone, id uuid)
     LANGUAGE sql STABLE
     AS $$
@@ -642,11 +648,12 @@ CREATE FUNCTION public.filter_jobs(p_workspace uuid, p_filter jsonb) RETURNS SET
       and (f.error_code is null or j.error ->> 'code' = f.error_code)
 $$;
 
-CREATE FUNCTION public.find_api_key(p_id text) RETURNS TABLE(workspace_id uuid, name text, secret_sha256 bytea, operator boolean)
+CREATE FUNCTION public.find_api_key(p_id text) RETURNS TABLE(workspace_id uuid, name text, secret_sha256 bytea, operator boolean, role public.member_role, previous_sha256 bytea)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
     AS $$
-    select workspace_id, name, secret_sha256, operator
+    select workspace_id, name, secret_sha256, operator, role,
+           case when previous_until > now() then previous_sha256 end
     from api_keys
     where id = p_id and revoked_at is null and (expires_at is null or expires_at > now())
 $$;
@@ -892,6 +899,13 @@ CREATE FUNCTION public.newest_retry(p_job uuid) RETURNS uuid
         select j.id, j.workspace_id, r.step + 1
         from retries r join jobs j on j.workspace_id = r.workspace_id and j.retry_of = r.id)
     select r.id from retries r join jobs j on j.id = r.id order by j.created_at desc, r.step desc limit 1
+$$;
+
+CREATE FUNCTION public.note_key_uses(p_ids text[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    update api_keys set last_used_at = now() where id = any (p_ids)
 $$;
 
 CREATE FUNCTION public.open_kinds(p_kinds text[], p_cores integer, p_memory bigint) RETURNS text[]
@@ -1245,6 +1259,20 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.rotate_api_key(p_id text, p_sha256 bytea, p_grace_seconds integer) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    with rotated as (
+        update api_keys
+        set previous_sha256 = secret_sha256, previous_until = now() + make_interval(secs => p_grace_seconds),
+            secret_sha256 = p_sha256
+        where id = p_id and workspace_id = current_workspace() and revoked_at is null
+          and (expires_at is null or expires_at > now())
+        returning id)
+    select exists (select from rotated)
+$$;
+
 CREATE FUNCTION public.run_schedule(p_id uuid, p_planned timestamp with time zone, p_job uuid, p_next timestamp with time zone) RETURNS text
     LANGUAGE plpgsql
     AS $$
@@ -1503,7 +1531,13 @@ CREATE TABLE public.api_keys (
     expires_at timestamp with time zone,
     revoked_at timestamp with time zone,
     operator boolean DEFAULT false NOT NULL,
+    role public.member_role DEFAULT 'admin'::public.member_role NOT NULL,
+    last_used_at timestamp with time zone,
+    previous_sha256 bytea,
+    previous_until timestamp with time zone,
+    created_by text DEFAULT 'operators'::text NOT NULL,
     CONSTRAINT api_keys_id_check CHECK ((id ~ '^[0-9a-f]{8}$'::text)),
+    CONSTRAINT api_keys_previous_sha256_check CHECK ((length(previous_sha256) = 32)),
     CONSTRAINT api_keys_secret_sha256_check CHECK ((length(secret_sha256) = 32))
 );
 
@@ -1883,6 +1917,8 @@ ALTER TABLE ONLY public.workspaces
 ALTER TABLE ONLY public.workspaces
     ADD CONSTRAINT workspaces_pkey PRIMARY KEY (id);
 
+CREATE INDEX api_keys_of_a_workspace ON public.api_keys USING btree (workspace_id, created_at DESC);
+
 CREATE INDEX clouds_by_name ON public.clouds USING btree (workspace_id, name, id);
 
 CREATE INDEX clouds_by_properties ON public.clouds USING gin (properties jsonb_path_ops);
@@ -2025,6 +2061,8 @@ ALTER TABLE public.clouds ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.dead_letters ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.deliveries ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY gateway_sees_one_workspace ON public.api_keys TO gateway USING ((workspace_id = public.current_workspace()));
 
 CREATE POLICY gateway_sees_one_workspace ON public.attempts FOR SELECT TO gateway USING ((workspace_id = public.current_workspace()));
 

@@ -10,10 +10,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from services.gateway.api import mount
 from services.gateway.edge import TRAFFIC, new_application
+from services.gateway.keys import Keys
 from services.gateway.known_kinds import Kinds
 from services.gateway.live import ACCEPTS, Live
 from services.gateway.metrics import open_metrics
-from services.gateway.resources import GATEWAY, Gateway, Keys
+from services.gateway.resources import GATEWAY, Gateway
 from services.gateway.routes import (
     clouds,
     dead_letters,
@@ -22,6 +23,7 @@ from services.gateway.routes import (
     instances,
     job_batches,
     jobs,
+    keys,
     kinds,
     products,
     projects,
@@ -44,7 +46,7 @@ from shared.presence import stay_registered
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0045"
+SCHEMA = "0050"
 ROUTES = (
     projects.routes,
     clouds.routes,
@@ -59,6 +61,7 @@ ROUTES = (
     instances.routes,
     dead_letters.routes,
     workspaces.routes,
+    keys.routes,
 )
 
 logger = structlog.get_logger("gateway")
@@ -84,12 +87,14 @@ async def open_gateway(settings: Settings, supervisor: Supervisor) -> AsyncItera
         )
         stack.push_async_callback(bus.close)
         metrics, live, failpoints = open_metrics(), Live(), Failpoints.from_environment()
+        api_keys = Keys(database)
         relay = Relay(database, bus.publisher, failpoints, "gateway", metrics.relayed)
         stack.push_async_callback(supervisor.stop)
         for name, loop in bus.loops().items():
             supervisor.start(name, loop)
         supervisor.start("relay", relay.run())
         supervisor.start("live", live.run(bus))
+        supervisor.start("key_uses", api_keys.keep_noting())
         supervisor.start("presence", stay_registered(database, instance, ACCEPTS))
         yield Gateway(
             settings=settings,
@@ -97,7 +102,7 @@ async def open_gateway(settings: Settings, supervisor: Supervisor) -> AsyncItera
             store=store,
             bus=bus,
             live=live,
-            keys=Keys(database),
+            keys=api_keys,
             kinds=Kinds(database),
             metrics=metrics,
             failpoints=failpoints,

@@ -1,48 +1,90 @@
-"""Who asks: the API key of a request."""
+"""Who asks, and whether they may: a route's signature names the role it needs.
 
-import re
+    async def create_project(gateway: Gateway, caller: Editor, body: NewProject) -> ...
+
+`Viewer`, `Editor`, `Admin` and `Operator` are what routes ask for; `Caller` is what they all are.
+"""
+
 from dataclasses import dataclass
 from typing import ClassVar, Self
 from uuid import UUID
 
 from aiohttp import web
 
-from services.gateway.problems import OPERATORS_ONLY, UNAUTHORIZED, Kind, Problem
+from services.gateway.problems import (
+    OPERATORS_ONLY,
+    ROLE_TOO_LOW,
+    UNAUTHORIZED,
+    Kind,
+    Problem,
+)
 from services.gateway.resources import GATEWAY
+from services.gateway.roles import Role
 from services.gateway.trace import read_trace
 
-KEY = re.compile(r"pm_([0-9a-f]{8})_([0-9a-f]{48})")
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pointmill"'}
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The key that asks, the workspace it speaks for, and the trace its request belongs to."""
+    """Who asks, the workspace they speak for, and the trace the request belongs to.
 
-    key: str
+    Attributes:
+        principal: how rows name who asked.
+    """
+
+    principal: str
     workspace: UUID
     trace: str
+    role: Role
     operator: bool
 
     secured: ClassVar[bool] = True
-    problems: ClassVar[tuple[Kind, ...]] = (UNAUTHORIZED,)
-
-    @property
-    def principal(self) -> str:
-        """How rows name who asked."""
-        return f"key:{self.key}"
+    # A route that says no more than `Caller` must not be open to all.
+    needs: ClassVar[Role] = Role.ADMIN
+    problems: ClassVar[tuple[Kind, ...]] = (UNAUTHORIZED, ROLE_TOO_LOW)
 
     @classmethod
     async def from_request(cls, request: web.Request) -> Self:
         """The caller, or a refusal that does not say what is wrong with the key."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        match = KEY.fullmatch(token.strip()) if scheme.lower() == "bearer" else None
-        if match is None:
-            raise Problem(UNAUTHORIZED, headers=CHALLENGE)
-        found = await request.app[GATEWAY].keys.find(match[1], match[2])
+        found = None
+        if scheme.lower() == "bearer":
+            found = await request.app[GATEWAY].keys.find(token.strip())
         if found is None:
             raise Problem(UNAUTHORIZED, headers=CHALLENGE)
-        return cls(match[1], found.workspace, read_trace(request), found.operator)
+        caller = cls(
+            found.principal, found.workspace, read_trace(request), found.role, found.operator
+        )
+        caller.check()
+        return caller
+
+    def check(self) -> None:
+        """Refuse a caller whose role is too low."""
+        if not self.role.allows(self.needs):
+            raise Problem(ROLE_TOO_LOW, f"It needs the role {self.needs}; yours is {self.role}.")
+
+
+@dataclass(frozen=True)
+class Viewer(Caller):
+    """A caller who may read."""
+
+    needs: ClassVar[Role] = Role.VIEWER
+    problems: ClassVar[tuple[Kind, ...]] = (UNAUTHORIZED,)
+
+
+@dataclass(frozen=True)
+class Editor(Caller):
+    """A caller who may change what is in the workspace."""
+
+    needs: ClassVar[Role] = Role.EDITOR
+
+
+@dataclass(frozen=True)
+class Admin(Caller):
+    """A caller who may say who else has access."""
+
+    needs: ClassVar[Role] = Role.ADMIN
 
 
 @dataclass(frozen=True)
@@ -51,10 +93,7 @@ class Operator(Caller):
 
     problems: ClassVar[tuple[Kind, ...]] = (UNAUTHORIZED, OPERATORS_ONLY)
 
-    @classmethod
-    async def from_request(cls, request: web.Request) -> Self:
-        """The operator, or a refusal."""
-        caller = await super().from_request(request)
-        if not caller.operator:
+    def check(self) -> None:
+        """Refuse a caller who is no operator."""
+        if not self.operator:
             raise Problem(OPERATORS_ONLY)
-        return caller

@@ -91,15 +91,28 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         "tags": [route.tag],
         "responses": _responses(route, schemas),
     }
-    if description.strip():
-        operation["description"] = description.strip()
+    if text := _text(description, route):
+        operation["description"] = text
     if parameters := _parameters(route, schemas):
         operation["parameters"] = parameters
     if route.signature.body is not None:
         operation["requestBody"] = {"required": True, "content": _body(route, schemas)}
     if route.signature.secured:
-        operation["security"] = [{"key": []}]
+        operation["security"] = [{"key": _roles(route)}]
     return operation
+
+
+def _roles(route: Route) -> list[str]:
+    """For a key of this kind OpenAPI 3.1 lists the roles that are needed."""
+    if problems.OPERATORS_ONLY in route.signature.problems:
+        return ["operator"]
+    return [route.signature.role] if route.signature.role else []
+
+
+def _text(description: str, route: Route) -> str:
+    roles = _roles(route)
+    needs = f"Needs the role `{roles[0]}`." if roles else ""
+    return "\n\n".join(part for part in (description.strip(), needs) if part)
 
 
 def _parameters(route: Route, schemas: _Schemas) -> list[Json]:

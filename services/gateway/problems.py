@@ -127,6 +127,12 @@ OPERATORS_ONLY = Kind(
     "Only an operator's key may do this",
     "Ask the operators, or use a key of theirs.",
 )
+ROLE_TOO_LOW = Kind(
+    "role_too_low",
+    403,
+    "Your role does not allow this",
+    "Ask an admin of the workspace to do it, or for a key of the role that is named.",
+)
 NOT_FOUND = Kind(
     "not_found", 404, "There is nothing at this address", "See /docs for what there is."
 )
@@ -333,6 +339,15 @@ DEAD_LETTER_UNREADABLE = Kind(
 # Webhooks.
 WEBHOOK_NOT_FOUND = Kind(
     "webhook_not_found", 404, "There is no such webhook", "List the webhooks with GET /v1/webhooks."
+)
+
+# Access.
+KEY_NOT_FOUND = Kind("key_not_found", 404, "There is no such key", "List them with GET /v1/keys.")
+KEY_NOT_IN_FORCE = Kind(
+    "key_not_in_force", 409, "The key was revoked or has expired", "Make a new one."
+)
+TOO_MANY_KEYS = Kind(
+    "too_many_keys", 409, "The workspace has as many keys as it may", "Revoke some of them first."
 )
 
 # Ourselves.

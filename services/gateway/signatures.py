@@ -88,6 +88,7 @@ class Signature:
         body: the body, if it takes one.
         answer: the type of the answer; None when there is none or it is a response of its own.
         secured: whether an API key is needed.
+        role: the least role that may call it, if that is what it asks for.
         problems: what the classes with `from_request` may refuse.
         streams: whether the answer is a response of its own.
         once: the parameter that takes the gateway, where an `Idempotency-Key` is taken.
@@ -101,6 +102,7 @@ class Signature:
     body: Body | None
     answer: Any
     secured: bool
+    role: str | None
     problems: tuple[Kind, ...]
     streams: bool
     once: str | None
@@ -148,6 +150,7 @@ def read_signature(function: Callable[..., Any], path: str) -> Signature:
         body=body,
         answer=answer,
         secured=any(getattr(one, "secured", False) for one in given),
+        role=next((str(one.needs) for one in given if hasattr(one, "needs")), None),
         problems=tuple(kind for one in given for kind in getattr(one, "problems", ()))
         + ((IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_USE) if once else ()),
         streams=streams,

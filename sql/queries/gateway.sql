@@ -2,8 +2,41 @@
 -- transaction that has entered it, or by a function that enters it.
 
 -- name: find_api_key
--- Who the key of this id speaks for, and whether it is an operator's, while it is in force.
-select workspace_id, name, secret_sha256, operator from find_api_key($1)
+-- Who the key of this id speaks for and what it may do, while it is in force.
+select workspace_id, secret_sha256, previous_sha256, role, operator from find_api_key($1)
+
+-- name: note_key_uses
+-- These keys were used.
+select note_key_uses($1)
+
+-- name: create_api_key
+-- A new key, unless the workspace has as many as it may or the id is taken.
+insert into api_keys (id, workspace_id, name, secret_sha256, role, operator, expires_at, created_by)
+select $1, $2, $3, $4, $5, $6, $7, $8
+where (select count(*) from api_keys where revoked_at is null) < $9
+on conflict (id) do nothing
+returning id, name, role, operator, created_at, created_by, expires_at, revoked_at, last_used_at, previous_until
+
+-- name: list_api_keys
+-- The keys, newest first; those that were revoked for another 90 days.
+select id, name, role, operator, created_at, created_by, expires_at, revoked_at, last_used_at, previous_until
+from api_keys
+where revoked_at is null or revoked_at > now() - interval '90 days'
+order by revoked_at is not null, created_at desc, id desc
+limit $1
+
+-- name: read_api_key
+-- One key.
+select id, name, role, operator, created_at, created_by, expires_at, revoked_at, last_used_at, previous_until
+from api_keys where id = $1
+
+-- name: rotate_api_key
+-- Another secret for a key in force; the one it had opens for so many seconds more. Whether it was done.
+select rotate_api_key($1, $2, $3)
+
+-- name: revoke_api_key
+-- End a key for good.
+update api_keys set revoked_at = coalesce(revoked_at, now()) where id = $1 returning id
 
 -- name: create_project
 -- A new project; no row when the name is taken.

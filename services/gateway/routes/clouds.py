@@ -8,7 +8,7 @@ from pydantic import Field
 
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.bodies import Upload
-from services.gateway.caller import Caller
+from services.gateway.caller import Caller, Editor, Viewer
 from services.gateway.fields import (
     Contained,
     Crc32c,
@@ -114,7 +114,7 @@ FILE_PROBLEMS = (
 @routes.post("/v1/clouds", status=201, problems=FILE_PROBLEMS)
 async def create_cloud(
     gateway: GatewayOnce,
-    caller: Caller,
+    caller: Editor,
     query: Annotated[FileQuery, Query()],
     body: NewCloud | Upload,
 ) -> Reply[Cloud | CloudUpload]:
@@ -136,7 +136,7 @@ async def create_cloud(
 
 @routes.put("/v1/clouds", status=201, problems=FILE_PROBLEMS)
 async def upload_cloud(
-    gateway: GatewayOnce, caller: Caller, query: Annotated[FileQuery, Query()], body: Upload
+    gateway: GatewayOnce, caller: Editor, query: Annotated[FileQuery, Query()], body: Upload
 ) -> Reply[CloudUpload]:
     """Create a cloud with its file, as curl -T sends it.
 
@@ -223,7 +223,7 @@ async def _project_of_name(transaction: Transaction, workspace: UUID, name: str)
 
 @routes.get("/v1/clouds")
 async def list_clouds(
-    gateway: Gateway, caller: Caller, query: Annotated[CloudListing, Query()]
+    gateway: Gateway, caller: Viewer, query: Annotated[CloudListing, Query()]
 ) -> Clouds:
     """List the clouds, newest first unless `sort` says otherwise."""
     after = query.after()
@@ -242,7 +242,7 @@ async def list_clouds(
 
 
 @routes.get("/v1/clouds/{cloud_id}", problems=(CLOUD_NOT_FOUND,))
-async def read_cloud(gateway: Gateway, caller: Caller, cloud_id: UUID) -> Reply[Cloud]:
+async def read_cloud(gateway: Gateway, caller: Viewer, cloud_id: UUID) -> Reply[Cloud]:
     """Read a cloud, with its latest job and what was found in its file."""
     row = await gateway.database.row("read_cloud", caller.workspace, cloud_id)
     if row is None:
@@ -255,7 +255,7 @@ async def read_cloud(gateway: Gateway, caller: Caller, cloud_id: UUID) -> Reply[
 )
 async def change_cloud(
     gateway: Gateway,
-    caller: Caller,
+    caller: Editor,
     cloud_id: UUID,
     body: CloudChange,
     if_match: Annotated[Version | None, Header("If-Match")] = None,
@@ -286,7 +286,7 @@ async def change_cloud(
 
 
 @routes.delete("/v1/clouds/{cloud_id}", problems=(CLOUD_NOT_FOUND,))
-async def delete_cloud(gateway: Gateway, caller: Caller, cloud_id: UUID) -> None:
+async def delete_cloud(gateway: Gateway, caller: Editor, cloud_id: UUID) -> None:
     """Delete a cloud and its products; jobs that work on it are cancelled."""
     if not await gateway.database.value("delete_cloud", caller.workspace, cloud_id):
         raise Problem(CLOUD_NOT_FOUND)

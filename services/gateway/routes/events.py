@@ -13,7 +13,7 @@ from aiohttp import web
 from pydantic import StringConstraints
 
 from services.gateway.api import Header, Routes
-from services.gateway.caller import Caller
+from services.gateway.caller import Caller, Viewer
 from services.gateway.live import POLL_SECONDS, Listener
 from services.gateway.models.jobs import Job, JobError, Progress
 from services.gateway.problems import JOB_NOT_FOUND, Problem
@@ -38,7 +38,7 @@ HEADERS = {
 )
 async def stream_events(
     gateway: Gateway,
-    caller: Caller,
+    caller: Viewer,
     request: web.Request,
     job_id: UUID,
     last: Annotated[EventId, Header("Last-Event-ID")] = "0",

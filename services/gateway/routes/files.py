@@ -7,7 +7,7 @@ from pydantic import Field
 
 from services.gateway.api import Query, Reply, Routes
 from services.gateway.bodies import Upload
-from services.gateway.caller import Caller
+from services.gateway.caller import Caller, Editor
 from services.gateway.fields import Crc32c, FileName, Order
 from services.gateway.models.clouds import Cloud, CloudUpload
 from services.gateway.models.jobs import Job
@@ -59,7 +59,7 @@ class UploadQuery(Order):
 )
 async def upload_file(
     gateway: Gateway,
-    caller: Caller,
+    caller: Editor,
     cloud_id: UUID,
     query: Annotated[UploadQuery, Query()],
     body: Upload,

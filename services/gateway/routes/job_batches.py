@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from services.gateway.api import Routes
-from services.gateway.caller import Caller
+from services.gateway.caller import Editor
 from services.gateway.fields import Order
 from services.gateway.models.jobs import JobBatch
 from services.gateway.once import GatewayOnce
@@ -65,7 +65,7 @@ class RetryFilter(JobFilter):
 
 
 @routes.post("/v1/jobs/cancel", status=202)
-async def cancel_jobs(gateway: Gateway, caller: Caller, body: CancelFilter) -> JobBatch:
+async def cancel_jobs(gateway: Gateway, caller: Editor, body: CancelFilter) -> JobBatch:
     """Cancel the jobs that a filter means, the oldest first.
 
     Those that wait are cancelled at once; the workers of those that run are asked to stop. At most
@@ -79,7 +79,7 @@ async def cancel_jobs(gateway: Gateway, caller: Caller, body: CancelFilter) -> J
 
 
 @routes.post("/v1/jobs/retry", status=202)
-async def retry_jobs(gateway: GatewayOnce, caller: Caller, body: RetryFilter) -> JobBatch:
+async def retry_jobs(gateway: GatewayOnce, caller: Editor, body: RetryFilter) -> JobBatch:
     """Do the jobs that a filter means again, the oldest first.
 
     Only those that failed or were cancelled and were not retried yet, each as a new job. At most

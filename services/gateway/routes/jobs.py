@@ -7,7 +7,7 @@ import asyncpg
 from pydantic import Field, StringConstraints
 
 from services.gateway.api import Query, Reply, Routes
-from services.gateway.caller import Caller
+from services.gateway.caller import Caller, Editor, Viewer
 from services.gateway.fields import NO_CONTROL, Document
 from services.gateway.models.jobs import Job, Jobs
 from services.gateway.once import GatewayOnce
@@ -95,7 +95,7 @@ LISTS = {"-created_at": "list_jobs", "created_at": "list_jobs_oldest_first"}
         PIPELINE_TOO_LONG,
     ),
 )
-async def create_job(gateway: GatewayOnce, caller: Caller, body: NewJob) -> Reply[Job]:
+async def create_job(gateway: GatewayOnce, caller: Editor, body: NewJob) -> Reply[Job]:
     """Order a job of any kind.
 
     With a `unique_key` an order gives the job of that key that has not ended.
@@ -135,7 +135,7 @@ async def _accepted(gateway: Gateway, caller: Caller, row: Row) -> Reply[Job]:
 
 @routes.get("/v1/jobs")
 async def list_jobs(
-    gateway: Gateway, caller: Caller, query: Annotated[JobListing, Query()]
+    gateway: Gateway, caller: Viewer, query: Annotated[JobListing, Query()]
 ) -> Jobs:
     """List the jobs, newest first unless `sort` says otherwise."""
     after = query.after()
@@ -148,7 +148,7 @@ async def list_jobs(
 
 
 @routes.get("/v1/jobs/{job_id}", problems=(JOB_NOT_FOUND,))
-async def read_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
+async def read_job(gateway: Gateway, caller: Viewer, job_id: UUID) -> Job:
     """Read a job."""
     row = await gateway.database.row("read_job", caller.workspace, job_id)
     if row is None:
@@ -157,7 +157,7 @@ async def read_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
 
 
 @routes.post("/v1/jobs/{job_id}/cancel", status=202, problems=(JOB_NOT_FOUND, JOB_ENDED))
-async def cancel_job(gateway: Gateway, caller: Caller, job_id: UUID) -> Job:
+async def cancel_job(gateway: Gateway, caller: Editor, job_id: UUID) -> Job:
     """Cancel a job.
 
     One that waits is cancelled at once; the worker of one that runs is asked to stop. Repeating it
@@ -187,7 +187,7 @@ async def hint_cancel(gateway: Gateway, caller: Caller, job_id: UUID) -> None:
 
 
 @routes.post("/v1/jobs/{job_id}/retry", status=202, problems=(JOB_NOT_FOUND, JOB_NOT_RETRYABLE))
-async def retry_job(gateway: GatewayOnce, caller: Caller, job_id: UUID) -> Reply[Job]:
+async def retry_job(gateway: GatewayOnce, caller: Editor, job_id: UUID) -> Reply[Job]:
     """Do a job that failed or was cancelled again.
 
     It is a new job that names the old one in `retry_of`. One that waited for others waits for the

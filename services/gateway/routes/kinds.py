@@ -6,7 +6,7 @@ import structlog
 from pydantic import Field
 
 from services.gateway.api import Routes
-from services.gateway.caller import Caller, Operator
+from services.gateway.caller import Operator, Viewer
 from services.gateway.fields import Name, Order
 from services.gateway.models.kinds import JobKind, Kinds
 from services.gateway.problems import KIND_NOT_FOUND, Problem
@@ -29,14 +29,14 @@ class KindChange(Order):
 
 
 @routes.get("/v1/kinds")
-async def list_kinds(gateway: Gateway, caller: Caller) -> Kinds:  # noqa: ARG001 - asked for a key
+async def list_kinds(gateway: Gateway, caller: Viewer) -> Kinds:  # noqa: ARG001 - asked for a key
     """List the kinds of jobs, with the JSON Schema of their parameters."""
     rows = await gateway.database.rows("list_kinds")
     return Kinds(items=[JobKind.of(row) for row in rows])
 
 
 @routes.get("/v1/kinds/{kind}", problems=(KIND_NOT_FOUND,))
-async def read_kind(gateway: Gateway, caller: Caller, kind: Name) -> JobKind:  # noqa: ARG001 - same
+async def read_kind(gateway: Gateway, caller: Viewer, kind: Name) -> JobKind:  # noqa: ARG001 - same
     """Read a kind."""
     row = await gateway.database.row("read_kind", kind)
     if row is None:

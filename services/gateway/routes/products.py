@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import StringConstraints
 
 from services.gateway.api import Routes
-from services.gateway.caller import Caller
+from services.gateway.caller import Viewer
 from services.gateway.downloads import Download, send
 from services.gateway.models.products import Products, products_at
 from services.gateway.problems import (
@@ -29,7 +29,7 @@ DOWNLOAD_PROBLEMS = (PRODUCT_NOT_FOUND, RANGE_NOT_SATISFIABLE, STORAGE_UNAVAILAB
 
 
 @routes.get("/v1/clouds/{cloud_id}/products", problems=(CLOUD_NOT_FOUND,))
-async def list_cloud_products(gateway: Gateway, caller: Caller, cloud_id: UUID) -> Products:
+async def list_cloud_products(gateway: Gateway, caller: Viewer, cloud_id: UUID) -> Products:
     """List the products of a cloud: of each name the latest."""
     rows = await gateway.database.rows("read_cloud_products", caller.workspace, cloud_id)
     if not rows and await gateway.database.row("read_cloud", caller.workspace, cloud_id) is None:
@@ -38,7 +38,7 @@ async def list_cloud_products(gateway: Gateway, caller: Caller, cloud_id: UUID) 
 
 
 @routes.get("/v1/jobs/{job_id}/products", problems=(JOB_NOT_FOUND,))
-async def list_job_products(gateway: Gateway, caller: Caller, job_id: UUID) -> Products:
+async def list_job_products(gateway: Gateway, caller: Viewer, job_id: UUID) -> Products:
     """List the products of a job."""
     rows = await gateway.database.rows("read_job_products", caller.workspace, job_id)
     if not rows and await gateway.database.row("read_job", caller.workspace, job_id) is None:
@@ -53,7 +53,7 @@ async def list_job_products(gateway: Gateway, caller: Caller, job_id: UUID) -> P
     statuses=(206, 304),
 )
 async def download_cloud_product(
-    gateway: Gateway, caller: Caller, request: web.Request, cloud_id: UUID, name: ProductName
+    gateway: Gateway, caller: Viewer, request: web.Request, cloud_id: UUID, name: ProductName
 ) -> web.StreamResponse:
     """Download the latest product of this name.
 
@@ -74,7 +74,7 @@ async def download_cloud_product(
     statuses=(206, 304),
 )
 async def download_job_product(
-    gateway: Gateway, caller: Caller, request: web.Request, job_id: UUID, name: ProductName
+    gateway: Gateway, caller: Viewer, request: web.Request, job_id: UUID, name: ProductName
 ) -> web.StreamResponse:
     """Download a product of a job.
 

@@ -7,7 +7,7 @@ import asyncpg
 from pydantic import Field
 
 from services.gateway.api import Header, Query, Reply, Routes
-from services.gateway.caller import Caller
+from services.gateway.caller import Editor, Viewer
 from services.gateway.fields import Contained, Document, Name, Order, Text, Version
 from services.gateway.models.projects import Project, Projects
 from services.gateway.once import GatewayOnce
@@ -59,7 +59,7 @@ LISTS = {
 
 
 @routes.post("/v1/projects", status=201, problems=(PROJECT_NAME_TAKEN,))
-async def create_project(gateway: GatewayOnce, caller: Caller, body: NewProject) -> Reply[Project]:
+async def create_project(gateway: GatewayOnce, caller: Editor, body: NewProject) -> Reply[Project]:
     """Create a project. Its name is unique within the workspace."""
     async with gateway.database.transaction(caller.workspace) as transaction:
         row = await transaction.row(
@@ -74,7 +74,7 @@ async def create_project(gateway: GatewayOnce, caller: Caller, body: NewProject)
 
 @routes.get("/v1/projects")
 async def list_projects(
-    gateway: Gateway, caller: Caller, query: Annotated[ProjectListing, Query()]
+    gateway: Gateway, caller: Viewer, query: Annotated[ProjectListing, Query()]
 ) -> Projects:
     """List the projects, newest first unless `sort` says otherwise."""
     after = query.after()
@@ -87,7 +87,7 @@ async def list_projects(
 
 
 @routes.get("/v1/projects/{project_id}", problems=(PROJECT_NOT_FOUND,))
-async def read_project(gateway: Gateway, caller: Caller, project_id: UUID) -> Reply[Project]:
+async def read_project(gateway: Gateway, caller: Viewer, project_id: UUID) -> Reply[Project]:
     """Read a project."""
     async with gateway.database.transaction(caller.workspace) as transaction:
         row = await transaction.row("read_project", project_id)
@@ -103,7 +103,7 @@ async def read_project(gateway: Gateway, caller: Caller, project_id: UUID) -> Re
 )
 async def change_project(
     gateway: Gateway,
-    caller: Caller,
+    caller: Editor,
     project_id: UUID,
     body: ProjectChange,
     if_match: Annotated[Version | None, Header("If-Match")] = None,
@@ -134,7 +134,7 @@ async def change_project(
 
 
 @routes.delete("/v1/projects/{project_id}", problems=(PROJECT_NOT_FOUND, PROJECT_NOT_EMPTY))
-async def delete_project(gateway: Gateway, caller: Caller, project_id: UUID) -> None:
+async def delete_project(gateway: Gateway, caller: Editor, project_id: UUID) -> None:
     """Delete a project that holds no clouds."""
     async with gateway.database.transaction(caller.workspace) as transaction:
         row = await transaction.row("delete_project", project_id)

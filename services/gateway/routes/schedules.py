@@ -8,7 +8,7 @@ import asyncpg
 from pydantic import Field
 
 from services.gateway.api import Header, Query, Reply, Routes
-from services.gateway.caller import Caller
+from services.gateway.caller import Caller, Editor, Viewer
 from services.gateway.fields import Document, Name, Version
 from services.gateway.models.jobs import Job, Jobs
 from services.gateway.models.schedules import Missed, Overlap, Preview, Schedule, Schedules
@@ -98,7 +98,7 @@ def _reply(row: Row) -> Reply[Schedule]:
     problems=(UNKNOWN_KIND, CLOUD_NOT_FOUND, CLOUD_EMPTY, SCHEDULE_NAME_TAKEN, *PROBLEMS),
 )
 async def create_schedule(
-    gateway: GatewayOnce, caller: Caller, body: NewSchedule
+    gateway: GatewayOnce, caller: Editor, body: NewSchedule
 ) -> Reply[Schedule]:
     """Have a job ordered at a time, or again and again by a cron line.
 
@@ -136,7 +136,7 @@ async def create_schedule(
 
 @routes.get("/v1/schedules")
 async def list_schedules(
-    gateway: Gateway, caller: Caller, query: Annotated[ScheduleListing, Query()]
+    gateway: Gateway, caller: Viewer, query: Annotated[ScheduleListing, Query()]
 ) -> Schedules:
     """List the schedules, newest first unless `sort` says otherwise."""
     after = query.after()
@@ -147,7 +147,7 @@ async def list_schedules(
 
 
 @routes.post("/v1/schedules/preview", problems=PROBLEMS)
-async def preview_times(gateway: Gateway, _caller: Caller, body: Times) -> Preview:
+async def preview_times(gateway: Gateway, _caller: Viewer, body: Times) -> Preview:
     """Say when the next five jobs of such a schedule would be ordered; nothing is made."""
     timing = Timing.asked(body)
     now = await gateway.database.value("read_time")
@@ -160,13 +160,13 @@ def _preview(timing: Timing, times: list[datetime]) -> Preview:
 
 
 @routes.get("/v1/schedules/{schedule_id}", problems=(SCHEDULE_NOT_FOUND,))
-async def read_schedule(gateway: Gateway, caller: Caller, schedule_id: UUID) -> Reply[Schedule]:
+async def read_schedule(gateway: Gateway, caller: Viewer, schedule_id: UUID) -> Reply[Schedule]:
     """Read a schedule."""
     return _reply(await _read(gateway, caller, schedule_id))
 
 
 @routes.get("/v1/schedules/{schedule_id}/preview", problems=(SCHEDULE_NOT_FOUND, *PROBLEMS))
-async def preview_schedule(gateway: Gateway, caller: Caller, schedule_id: UUID) -> Preview:
+async def preview_schedule(gateway: Gateway, caller: Viewer, schedule_id: UUID) -> Preview:
     """Say when the next five jobs are ordered, or would be if the schedule were not paused."""
     row = await _read(gateway, caller, schedule_id)
     timing = Timing.of(row)
@@ -183,7 +183,7 @@ async def _read(gateway: Gateway, caller: Caller, schedule_id: UUID) -> Row:
 
 @routes.get("/v1/schedules/{schedule_id}/jobs", problems=(SCHEDULE_NOT_FOUND,))
 async def list_schedule_jobs(
-    gateway: Gateway, caller: Caller, schedule_id: UUID, query: Annotated[Listing, Query()]
+    gateway: Gateway, caller: Viewer, schedule_id: UUID, query: Annotated[Listing, Query()]
 ) -> Jobs:
     """List the jobs that a schedule has ordered, newest first."""
     after = query.after()
@@ -210,7 +210,7 @@ async def list_schedule_jobs(
 )
 async def change_schedule(
     gateway: Gateway,
-    caller: Caller,
+    caller: Editor,
     schedule_id: UUID,
     body: ScheduleChange,
     if_match: Annotated[Version | None, Header("If-Match")] = None,
@@ -259,7 +259,7 @@ async def _lock(transaction: Transaction, schedule_id: UUID) -> Row:
 
 
 @routes.post("/v1/schedules/{schedule_id}/pause", problems=(SCHEDULE_NOT_FOUND,))
-async def pause_schedule(gateway: Gateway, caller: Caller, schedule_id: UUID) -> Reply[Schedule]:
+async def pause_schedule(gateway: Gateway, caller: Editor, schedule_id: UUID) -> Reply[Schedule]:
     """Pause a schedule: no jobs are ordered until it is resumed; the one that goes on does.
 
     Repeating it does no harm.
@@ -275,7 +275,7 @@ async def pause_schedule(gateway: Gateway, caller: Caller, schedule_id: UUID) ->
     "/v1/schedules/{schedule_id}/resume",
     problems=(SCHEDULE_NOT_FOUND, SCHEDULE_OVER, *PROBLEMS),
 )
-async def resume_schedule(gateway: Gateway, caller: Caller, schedule_id: UUID) -> Reply[Schedule]:
+async def resume_schedule(gateway: Gateway, caller: Editor, schedule_id: UUID) -> Reply[Schedule]:
     """Resume a schedule; times that passed while it was paused are not made up for.
 
     Repeating it does no harm.
@@ -291,7 +291,7 @@ async def resume_schedule(gateway: Gateway, caller: Caller, schedule_id: UUID) -
 
 
 @routes.delete("/v1/schedules/{schedule_id}", problems=(SCHEDULE_NOT_FOUND,))
-async def delete_schedule(gateway: Gateway, caller: Caller, schedule_id: UUID) -> None:
+async def delete_schedule(gateway: Gateway, caller: Editor, schedule_id: UUID) -> None:
     """Delete a schedule. The jobs it has ordered stay."""
     async with gateway.database.transaction(caller.workspace) as transaction:
         row = await transaction.row("delete_schedule", schedule_id)

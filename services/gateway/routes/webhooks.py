@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints
 
 from services.gateway.api import Query, Reply, Routes
-from services.gateway.caller import Caller
+from services.gateway.caller import Editor
 from services.gateway.fields import Order
 from services.gateway.models.webhooks import NewWebhook, Webhook, Webhooks
 from services.gateway.once import GatewayOnce
@@ -53,7 +53,7 @@ class WebhookOrder(Order):
 
 @routes.post("/v1/webhooks", status=201)
 async def create_webhook(
-    gateway: GatewayOnce, caller: Caller, body: WebhookOrder
+    gateway: GatewayOnce, caller: Editor, body: WebhookOrder
 ) -> Reply[NewWebhook]:
     """Ask for signed deliveries (Standard Webhooks) about every job that ends.
 
@@ -68,7 +68,7 @@ async def create_webhook(
 
 @routes.get("/v1/webhooks")
 async def list_webhooks(
-    gateway: Gateway, caller: Caller, query: Annotated[Listing, Query()]
+    gateway: Gateway, caller: Editor, query: Annotated[Listing, Query()]
 ) -> Webhooks:
     """List the webhooks, newest first."""
     after = query.after()
@@ -79,7 +79,7 @@ async def list_webhooks(
 
 
 @routes.delete("/v1/webhooks/{webhook_id}", problems=(WEBHOOK_NOT_FOUND,))
-async def delete_webhook(gateway: Gateway, caller: Caller, webhook_id: UUID) -> None:
+async def delete_webhook(gateway: Gateway, caller: Editor, webhook_id: UUID) -> None:
     """Delete a webhook; deliveries to it end."""
     async with gateway.database.transaction(caller.workspace) as transaction:
         row = await transaction.row("delete_webhook", webhook_id)

@@ -23,35 +23,44 @@ BODIES: dict[tuple[str, str], Any] = {
             "data": {"kind": "demo.print"},
         }
     },
+    ("POST", "/v1/keys/{key_id}/rotate"): {},
     ("PATCH", "/v1/workspaces/{workspace_id}"): {"weight": 2},
     ("PATCH", "/v1/schedules/{schedule_id}"): {"name": "stolen", "params": {}},
 }
 
 
-@pytest.fixture(scope="module")
-async def theirs(running: Running) -> dict[str, str]:
-    """One of everything, in the other workspace."""
-    other = running.other
-    project = await other.make("/v1/projects", name="theirs")
-    cloud = (await other("POST", f"/v1/clouds?name=t.laz&project={project['id']}", data=b"x")).json
-    webhook = await other.make("/v1/webhooks", url="https://example.org/theirs")
-    schedule = await other.make(
+async def one_of_everything(running: Running, api: Api) -> dict[str, str]:
+    """One of everything in the workspace of this key: what the paths of the routes may name."""
+    project = await api.make("/v1/projects", name="theirs")
+    cloud = (await api("POST", f"/v1/clouds?name=t.laz&project={project['id']}", data=b"x")).json
+    webhook = await api.make("/v1/webhooks", url="https://example.org/theirs")
+    schedule = await api.make(
         "/v1/schedules", name="theirs", kind="demo.print", params={"first": "a"}, cron="0 0 1 1 *"
     )
+    key = await api.make("/v1/keys", name="theirs", role="viewer")
     return {
         "project_id": project["id"],
         "cloud_id": cloud["cloud"]["id"],
         "job_id": cloud["job"]["id"],
         "webhook_id": webhook["id"],
         "schedule_id": schedule["id"],
+        "key_id": key["id"],
         "workspace_id": str(uuid.uuid4()),  # as below
         "letter_id": str(uuid.uuid4()),  # of no workspace; the keys here are an operator's
         "name": "copc",
+        "kind": "demo.print",
     }
 
 
+@pytest.fixture(scope="module")
+async def theirs(running: Running) -> dict[str, str]:
+    """One of everything, in the other workspace."""
+    return await one_of_everything(running, running.other)
+
+
 def fill(path: str, values: dict[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], "demo.print"), path)
+    """The path of something that is there; a new sort of thing must first be made above."""
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
 
 
 async def call(api: Api, method: str, path: str, values: dict[str, str]) -> Any:
@@ -70,7 +79,7 @@ async def test_what_belongs_to_another_is_not_there(
 ) -> None:
     """The same answer as for what does not exist at all."""
     theirs_asked = await call(running.api, method, path, theirs)
-    nothing = {name: str(uuid.UUID(int=9)) for name in theirs} | {"name": "copc"}
+    nothing = {name: str(uuid.UUID(int=9)) for name in theirs} | {"name": "copc", "key_id": "0" * 8}
     nothing_asked = await call(running.api, method, path, nothing)
     assert theirs_asked.status == 404
     assert theirs_asked.problem == nothing_asked.problem
@@ -84,8 +93,8 @@ async def test_a_list_holds_nothing_of_another(
         return
     answer = await running.api("GET", path)
     assert answer.status == 200
-    for value in theirs.values():
-        if value != "copc":
+    for name, value in theirs.items():
+        if name.endswith("_id"):
             assert value not in answer.body.decode()
 
 
@@ -145,7 +154,7 @@ async def test_a_key_that_is_not_right_is_no_key(running: Running, change: str) 
 async def test_a_revoked_key_stops_working(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.gateway.resources.REMEMBERED_SECONDS", 0)
+    monkeypatch.setattr("services.gateway.keys.REMEMBERED_SECONDS", 0)
     async with running.database.connected() as connection:
         await connection.execute(
             "insert into api_keys (id, workspace_id, name, secret_sha256)"

@@ -143,13 +143,15 @@ async def test_a_job_made_under_a_key_is_told_to_the_bus(running: Running) -> No
 def test_every_creating_post_takes_a_key() -> None:
     """201, or 202 for jobs: what else answers POST moves what is there, and may be repeated as it is."""
     moving = {"/v1/jobs/cancel", "/v1/jobs/{job_id}/cancel", "/v1/dead-letters/{letter_id}/replay"}
+    # Whose answer holds a secret that the database must not know.
+    secret = {"/v1/keys"}
     lacking: list[Any] = [
         route.path
         for group in ROUTES
         for route in group
         if route.method == "POST"
         and route.status in {201, 202}
-        and route.path not in moving
+        and route.path not in moving | secret
         and route.signature.once is None
     ]
     assert lacking == []

@@ -27,7 +27,7 @@ async def test_a_key_that_is_no_operators_is_refused(
 async def test_a_key_becomes_an_operators_and_is_one_no_more(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.gateway.resources.REMEMBERED_SECONDS", 0)
+    monkeypatch.setattr("services.gateway.keys.REMEMBERED_SECONDS", 0)
     headers = {"Authorization": f"Bearer pm_abcd0123_{'b' * 48}"}
     async with running.database.connected() as connection:
         await connection.execute(
