@@ -29,6 +29,7 @@ grant execute on function read_cloud(uuid, uuid), read_job(uuid, uuid), read_job
 grant select on cloud_details to gateway;
 grant execute on function clouds_that_contain(jsonb), projects_that_contain(jsonb) to gateway;
 grant select on workspaces, members to gateway;
+grant insert, delete, update (name, role, notify_by_mail) on members to gateway;
 grant select, insert, delete on projects, clouds to gateway;
 grant update (name, description, config, version, updated_at) on projects to gateway;
 grant update (name, description, properties, project_id, state, source_name, source_object, source_bytes,

@@ -1,4 +1,4 @@
-"""Make sure that there is a workspace, a member who gets mail, and an operator's API key.
+"""Make sure that there is a workspace, an admin who gets mail, and an operator's API key.
 
     MIGRATE_DATABASE_URL=… POINTMILL_API_KEY=pm_… POINTMILL_MEMBER_EMAIL=… python -m sql.bootstrap
 
@@ -55,7 +55,8 @@ async def bootstrap(  # noqa: PLR0913 - the three rows
             )
             if email:
                 await connection.execute(
-                    "insert into members (workspace_id, name, email) values ($1, $2, $3) on conflict do nothing",
+                    "insert into members (workspace_id, name, email, role) values ($1, $2, $3, 'admin')"
+                    " on conflict do nothing",
                     workspace_id,
                     email.split("@")[0],
                     email,

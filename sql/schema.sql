@@ -1681,6 +1681,7 @@ CREATE TABLE public.members (
     email text NOT NULL,
     notify_by_mail boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    role public.member_role DEFAULT 'viewer'::public.member_role NOT NULL,
     CONSTRAINT members_email_check CHECK (((email ~ '^[^[:space:]@]+@[^[:space:]@]+$'::text) AND (length(email) <= 254)))
 );
 

@@ -25,6 +25,7 @@ from services.gateway.routes import (
     jobs,
     keys,
     kinds,
+    members,
     products,
     projects,
     schedules,
@@ -46,7 +47,7 @@ from shared.presence import stay_registered
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0050"
+SCHEMA = "0051"
 ROUTES = (
     projects.routes,
     clouds.routes,
@@ -62,6 +63,7 @@ ROUTES = (
     dead_letters.routes,
     workspaces.routes,
     keys.routes,
+    members.routes,
 )
 
 logger = structlog.get_logger("gateway")

@@ -349,6 +349,15 @@ KEY_NOT_IN_FORCE = Kind(
 TOO_MANY_KEYS = Kind(
     "too_many_keys", 409, "The workspace has as many keys as it may", "Revoke some of them first."
 )
+MEMBER_NOT_FOUND = Kind(
+    "member_not_found", 404, "There is no such member", "List them with GET /v1/members."
+)
+MEMBER_EXISTS = Kind(
+    "member_exists", 409, "Somebody with this address is a member already", "Change that member."
+)
+LAST_ADMIN = Kind(
+    "last_admin", 409, "It is the only admin of the workspace", "Make somebody else an admin first."
+)
 
 # Ourselves.
 INTERNAL_ERROR = Kind(

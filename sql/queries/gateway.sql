@@ -38,6 +38,38 @@ select rotate_api_key($1, $2, $3)
 -- End a key for good.
 update api_keys set revoked_at = coalesce(revoked_at, now()) where id = $1 returning id
 
+-- name: create_member
+-- A new member; no row when the address is a member's.
+insert into members (workspace_id, name, email, role, notify_by_mail) values ($1, $2, $3, $4, $5)
+on conflict (workspace_id, email) do nothing
+returning *
+
+-- name: list_members
+-- Members, newest first, after the cursor.
+select * from members
+where $1::timestamptz is null or (created_at, id) < ($1, $2::uuid)
+order by created_at desc, id desc
+limit $3
+
+-- name: read_member
+-- One member.
+select * from members where id = $1
+
+-- name: lock_admins
+-- All admins, so that nobody else removes one meanwhile.
+select id from members where role = 'admin' order by id for update
+
+-- name: change_member
+-- Change what is given (null: leave).
+update members
+set name = coalesce($2, name), role = coalesce($3, role), notify_by_mail = coalesce($4, notify_by_mail)
+where id = $1
+returning *
+
+-- name: delete_member
+-- Forget a member.
+delete from members where id = $1 returning id
+
 -- name: create_project
 -- A new project; no row when the name is taken.
 insert into projects (workspace_id, name, description, config)

@@ -24,6 +24,7 @@ BODIES: dict[tuple[str, str], Any] = {
         }
     },
     ("POST", "/v1/keys/{key_id}/rotate"): {},
+    ("PATCH", "/v1/members/{member_id}"): {"role": "admin"},
     ("PATCH", "/v1/workspaces/{workspace_id}"): {"weight": 2},
     ("PATCH", "/v1/schedules/{schedule_id}"): {"name": "stolen", "params": {}},
 }
@@ -37,6 +38,9 @@ async def one_of_everything(running: Running, api: Api) -> dict[str, str]:
     schedule = await api.make(
         "/v1/schedules", name="theirs", kind="demo.print", params={"first": "a"}, cron="0 0 1 1 *"
     )
+    member = await api.make(
+        "/v1/members", name="Theirs", email=f"{uuid.uuid4().hex}@example.org", role="viewer"
+    )
     key = await api.make("/v1/keys", name="theirs", role="viewer")
     return {
         "project_id": project["id"],
@@ -45,6 +49,7 @@ async def one_of_everything(running: Running, api: Api) -> dict[str, str]:
         "webhook_id": webhook["id"],
         "schedule_id": schedule["id"],
         "key_id": key["id"],
+        "member_id": member["id"],
         "workspace_id": str(uuid.uuid4()),  # as below
         "letter_id": str(uuid.uuid4()),  # of no workspace; the keys here are an operator's
         "name": "copc",
