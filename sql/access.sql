@@ -49,7 +49,7 @@ grant select, insert, delete on schedules to gateway;
 grant update (name, params, priority, run_at, cron, timezone, overlap, missed, next_at, waiting_since, paused_at,
               version, updated_at) on schedules to gateway;
 grant execute on function list_workspaces(timestamptz, uuid, integer),
-    change_workspace(uuid, integer, boolean, integer) to gateway;
+    change_workspace(uuid, integer, boolean, integer), read_workspace(uuid, boolean) to gateway;
 grant update (paused_at, starts_per_minute) on kinds to gateway;
 grant execute on function filter_jobs(uuid, jsonb), cancel_jobs(uuid, jsonb, integer),
     retry_jobs(uuid, jsonb, integer, text, text) to gateway;

@@ -1113,6 +1113,22 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.read_workspace(p_id uuid, p_lock boolean) RETURNS TABLE(id uuid, name text, weight integer, max_running integer, running bigint, created_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+    if p_lock then
+        perform from workspaces w where w.id = p_id for no key update;
+    end if;
+    return query
+        select w.id, w.name, w.weight, w.max_running,
+               (select count(*) from jobs j where j.workspace_id = w.id and j.state = 'running'), w.created_at
+        from workspaces w
+        where w.id = p_id;
+end
+$$;
+
 CREATE FUNCTION public.reap_lost_jobs(p_limit integer) RETURNS integer
     LANGUAGE plpgsql
     AS $$

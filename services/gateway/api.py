@@ -43,9 +43,12 @@ from services.gateway.signatures import (
     read_signature,
     refuse_query,
 )
+from services.gateway.versions import is_known, not_modified, with_hash
 
 __all__ = ["Header", "Query", "Reply", "Route", "Routes", "mount"]
 
+# A client may keep what it has read, and asks whether it still holds.
+REVALIDATE = {"Cache-Control": "private, no-cache"}
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -72,6 +75,13 @@ class Route:
     media_types: tuple[str, ...]
     statuses: tuple[int, ...]
     signature: Signature
+
+    @property
+    def reads_one(self) -> bool:
+        """Whether it reads a single thing, which a client may know already."""
+        answer = self.signature.answer
+        listed = isinstance(answer, type) and issubclass(answer, Page)
+        return self.method == "GET" and answer is not None and not listed
 
     def handler(self) -> Handler:
         """The aiohttp handler; everything that can be settled beforehand is settled here."""
@@ -104,7 +114,7 @@ class Route:
 
     def responder(self) -> Callable[[web.Request, Any], web.StreamResponse]:
         """What makes an answer of that which the function gives back."""
-        status = self.status
+        status, read_alone = self.status, self.reads_one
         to_json = _serialiser(self.signature.answer)
 
         def respond(request: web.Request, outcome: Any) -> web.StreamResponse:
@@ -116,8 +126,15 @@ class Route:
             headers = reply.headers
             if isinstance(reply.content, Page) and reply.content.next is not None:
                 headers = {**headers, **link_to(request, reply.content.next)}
+            body = to_json(reply.content)
+            if read_alone or "ETag" in headers:
+                headers = with_hash(headers, body)
+            if read_alone:
+                headers = {**headers, **REVALIDATE}
+                if is_known(request, headers["ETag"]):
+                    return not_modified(headers)
             return web.Response(
-                body=to_json(reply.content),
+                body=body,
                 status=reply.status or status,
                 headers=headers,
                 content_type="application/json",

@@ -98,7 +98,14 @@ Contained = Annotated[
     AfterValidator(refuse_what_jsonb_cannot_hold),
     Field(examples=[{"survey": "2026"}]),
 ]
-Version = Annotated[str, StringConstraints(pattern=r'^"v[0-9]{1,9}"$')]
+Version = Annotated[
+    str,
+    StringConstraints(pattern=r'^(\*|(W/)?"[\x21\x23-\x7e]{0,200}")$'),
+    Field(
+        description="Only if it is still as this `ETag` says; `*`: if it is there.",
+        examples=["*"],
+    ),
+]
 IdempotencyKey = Annotated[
     str,
     StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$"),

@@ -14,6 +14,13 @@ from services.gateway.problems import Kind, ProblemDocument
 
 Json = dict[str, Any]
 TEMPLATE = "#/components/schemas/{model}"
+IF_NONE_MATCH: Json = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` of the answer that the client has: 304 if it still holds.",
+    "schema": {"type": "string"},
+}
 BINARY: Json = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -120,6 +127,8 @@ def _parameters(route: Route, schemas: _Schemas) -> list[Json]:
     for number, parameter in enumerate(route.signature.parameters):
         schema = schemas.of(route, f"parameter {number}")
         found.append(_parameter(parameter.name, parameter.place, schema, parameter.required))
+    if route.reads_one:
+        found.append(IF_NONE_MATCH)
     if route.signature.query is not None:
         model = schemas.query(route)
         required = model.get("required", [])
@@ -151,6 +160,8 @@ def _body(route: Route, schemas: _Schemas) -> Json:
     content: Json = {}
     if body is not None and body.model is not None:
         content["application/json"] = {"schema": schemas.of(route, "body")}
+        if route.method == "PATCH":
+            content["application/merge-patch+json"] = content["application/json"]
     if body is not None and body.raw:
         content["application/octet-stream"] = BINARY
     return content
@@ -167,6 +178,8 @@ def _responses(route: Route, schemas: _Schemas) -> Json:
                 media_type: _media(media_type) for media_type in route.media_types
             }
         responses[str(status)] = response
+    if route.reads_one:
+        responses["304"] = {"description": "What `If-None-Match` names still holds."}
     by_status: dict[int, list[Kind]] = defaultdict(list)
     for kind in dict.fromkeys((*route.problems, *route.signature.problems, *implied(route))):
         by_status[kind.status].append(kind)

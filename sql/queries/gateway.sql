@@ -121,12 +121,15 @@ where ($1::text is null or (name, id) < ($1, $2::uuid))
 order by name desc, id desc
 limit $3
 
+-- name: lock_project
+-- One project that is about to be changed.
+select * from projects where id = $1 for update
+
 -- name: change_project
--- Change what is given (null: leave) if the version is the expected one (null: any).
+-- Change a project that is locked.
 update projects
-set name = coalesce($2, name), description = coalesce($3, description),
-    config = coalesce($4::jsonb, config), version = version + 1, updated_at = now()
-where id = $1 and ($5::integer is null or version = $5)
+set name = $2, description = $3, config = $4, version = version + 1, updated_at = now()
+where id = $1
 returning *
 
 -- name: delete_project
@@ -195,16 +198,15 @@ where ($1::text is null or (name, id) < ($1, $2::uuid))
 order by name desc, id desc
 limit $3
 
+-- name: lock_cloud
+-- One cloud that is about to be changed.
+select * from clouds where id = $1 for update
+
 -- name: change_cloud
--- Change what is given (null: leave) if the version is the expected one (null: any); the project
--- only where $5 says so, as null takes the cloud out of its project.
+-- Change a cloud that is locked.
 update clouds
-set name = coalesce($2, name), description = coalesce($3, description),
-    properties = coalesce($4::jsonb, properties),
-    project_id = case when $5::boolean then $6::uuid else project_id end,
-    version = version + 1, updated_at = now()
-where id = $1 and ($7::integer is null or version = $7)
-returning id
+set name = $2, description = $3, properties = $4, project_id = $5, version = version + 1, updated_at = now()
+where id = $1
 
 -- name: delete_cloud
 -- Forget a cloud and cancel what works on it; whether it was there.
@@ -222,6 +224,10 @@ select * from kinds order by kind
 -- One kind.
 select * from kinds where kind = $1
 
+-- name: lock_kind
+-- One kind that is about to be changed.
+select * from kinds where kind = $1 for update
+
 -- name: change_kind
 -- Pause ($2: true) or resume a kind (null: leave), and where $3 says so limit its starts (null: no limit).
 update kinds
@@ -233,6 +239,10 @@ returning *
 -- name: list_workspaces
 -- Every workspace, newest first, after the cursor; for operators.
 select * from list_workspaces($1, $2, $3)
+
+-- name: read_workspace
+-- One workspace, locked where it is about to be changed; for operators.
+select * from read_workspace($1, $2)
 
 -- name: change_workspace
 -- Set the weight and cap of a workspace; for operators. No row: unknown.
@@ -334,6 +344,10 @@ where $1::timestamptz is null or (created_at, id) < ($1, $2::uuid)
 order by created_at desc, id desc
 limit $3
 
+-- name: read_webhook
+-- One webhook, without its secret.
+select id, url, disabled_at, disabled_reason, created_at from webhooks where id = $1
+
 -- name: delete_webhook
 -- Forget a webhook.
 delete from webhooks where id = $1 returning id
@@ -391,10 +405,9 @@ select *, now() as now from schedules where id = $1
 select *, now() as now from schedules where id = $1 for update
 
 -- name: change_schedule
--- Change what is given (null: leave); the times always.
+-- Change a schedule that is locked.
 update schedules
-set name = coalesce($2, name), params = coalesce($3::jsonb, params), priority = coalesce($4, priority),
-    overlap = coalesce($5, overlap), missed = coalesce($6, missed),
+set name = $2, params = $3, priority = $4, overlap = $5, missed = $6,
     run_at = $7, cron = $8, timezone = $9, next_at = $10,
     waiting_since = case when next_at is not distinct from $10 then waiting_since end,
     version = version + 1, updated_at = now()

@@ -19,6 +19,7 @@ from services.gateway.fields import (
     Text,
     Version,
 )
+from services.gateway.merging import absent, merged
 from services.gateway.models.clouds import Cloud, Clouds, CloudUpload
 from services.gateway.models.jobs import Job
 from services.gateway.once import GatewayOnce
@@ -43,8 +44,8 @@ from services.gateway.uploads import (
     store_file,
     taken_back_if_refused,
 )
-from services.gateway.versions import etag, expected, refuse_stale
-from shared.db import Transaction
+from services.gateway.versions import etag, refuse_stale
+from shared.db import Row, Transaction
 from shared.objects import ObjectInfo
 
 routes = Routes("clouds")
@@ -60,14 +61,17 @@ class NewCloud(Order):
 
 
 class CloudChange(Order):
-    """What to change; what is absent or null stays. `properties` is replaced as a whole."""
+    """What to change; what is absent stays, null takes away, `properties` are merged (RFC 7396)."""
 
-    name: Name | None = None
-    description: Text | None = None
-    properties: Document | None = None
+    name: Name = absent()
+    description: Text | None = absent()
+    properties: Document | None = absent()
     project: Annotated[
         UUID | None, Field(description="Null takes the cloud out of its project.")
-    ] = None
+    ] = absent()
+
+
+EMPTY = {"name": "", "description": "", "properties": {}}
 
 
 class FileQuery(Order):
@@ -267,27 +271,36 @@ async def change_cloud(
     async with gateway.database.transaction(caller.workspace) as transaction:
         if body.project is not None:
             await _check_project(transaction, body.project)
-        changed = await transaction.row(
-            "change_cloud",
-            cloud_id,
-            body.name,
-            body.description,
-            body.properties,
-            "project" in body.model_fields_set,
-            body.project,
-            expected(if_match),
-        )
+        locked = await _lock(transaction, cloud_id, if_match)
+        columns = merged(locked, body, EMPTY)
+        moved = "project" in body.model_fields_set
+        project = body.project if moved else locked["project_id"]
+        await transaction.value("change_cloud", cloud_id, *columns.values(), project)
         row = await transaction.row("read_cloud", caller.workspace, cloud_id)
     if row is None:
         raise Problem(CLOUD_NOT_FOUND)
-    if changed is None:
-        refuse_stale(row["version"], if_match)
     return Reply(Cloud.of(row), headers=etag(row["version"]))
 
 
-@routes.delete("/v1/clouds/{cloud_id}", problems=(CLOUD_NOT_FOUND,))
-async def delete_cloud(gateway: Gateway, caller: Editor, cloud_id: UUID) -> None:
-    """Delete a cloud and its products; jobs that work on it are cancelled."""
-    if not await gateway.database.value("delete_cloud", caller.workspace, cloud_id):
+async def _lock(transaction: Transaction, cloud_id: UUID, if_match: str | None) -> Row:
+    row = await transaction.row("lock_cloud", cloud_id)
+    if row is None:
         raise Problem(CLOUD_NOT_FOUND)
+    refuse_stale(row["version"], if_match)
+    return row
+
+
+@routes.delete("/v1/clouds/{cloud_id}", problems=(CLOUD_NOT_FOUND, PRECONDITION_FAILED))
+async def delete_cloud(
+    gateway: Gateway,
+    caller: Editor,
+    cloud_id: UUID,
+    if_match: Annotated[Version | None, Header("If-Match")] = None,
+) -> None:
+    """Delete a cloud and its products; jobs that work on it are cancelled."""
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        if if_match is not None:
+            await _lock(transaction, cloud_id, if_match)
+        if not await transaction.value("delete_cloud", caller.workspace, cloud_id):
+            raise Problem(CLOUD_NOT_FOUND)
     gateway.wake_relay()

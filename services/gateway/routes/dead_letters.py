@@ -6,7 +6,7 @@ from uuid import UUID
 import orjson
 from pydantic import Field, StringConstraints
 
-from services.gateway.api import Query, Routes
+from services.gateway.api import Query, Reply, Routes
 from services.gateway.caller import Operator
 from services.gateway.fields import NO_NUL, Document, Order
 from services.gateway.letters import DeadLetter, DeadLetterDetails, DeadLetters, LetterState
@@ -110,13 +110,14 @@ async def mend_dead_letter(
 )
 async def replay_dead_letter(
     gateway: Gateway, operator: Operator, letter_id: UUID
-) -> DeadLetterDetails:
+) -> Reply[DeadLetterDetails]:
     """Have the service that did not handle it do so now, on the mended body if there is one.
 
     Within a few seconds the state is `replayed`, or `open` again if it was refused once more;
     `outcome` says what came of it. To ask again meanwhile changes nothing.
     """
-    return await _move(gateway, letter_id, "replay_asked", operator)
+    asked = await _move(gateway, letter_id, "replay_asked", operator)
+    return Reply(asked, headers={"Location": f"/v1/dead-letters/{letter_id}", "Retry-After": "2"})
 
 
 @routes.post(

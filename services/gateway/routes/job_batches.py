@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from services.gateway.api import Routes
+from services.gateway.api import Reply, Routes
 from services.gateway.caller import Editor
 from services.gateway.fields import Order
 from services.gateway.models.jobs import JobBatch
@@ -65,7 +65,7 @@ class RetryFilter(JobFilter):
 
 
 @routes.post("/v1/jobs/cancel", status=202)
-async def cancel_jobs(gateway: Gateway, caller: Editor, body: CancelFilter) -> JobBatch:
+async def cancel_jobs(gateway: Gateway, caller: Editor, body: CancelFilter) -> Reply[JobBatch]:
     """Cancel the jobs that a filter means, the oldest first.
 
     Those that wait are cancelled at once; the workers of those that run are asked to stop. At most
@@ -79,7 +79,7 @@ async def cancel_jobs(gateway: Gateway, caller: Editor, body: CancelFilter) -> J
 
 
 @routes.post("/v1/jobs/retry", status=202)
-async def retry_jobs(gateway: GatewayOnce, caller: Editor, body: RetryFilter) -> JobBatch:
+async def retry_jobs(gateway: GatewayOnce, caller: Editor, body: RetryFilter) -> Reply[JobBatch]:
     """Do the jobs that a filter means again, the oldest first.
 
     Only those that failed or were cancelled and were not retried yet, each as a new job. At most
@@ -98,7 +98,8 @@ async def retry_jobs(gateway: GatewayOnce, caller: Editor, body: RetryFilter) ->
     return _told(row)
 
 
-def _told(row: Row | None) -> JobBatch:
+def _told(row: Row | None) -> Reply[JobBatch]:
     if row is None:
         raise RuntimeError("a function that returns a row returned none")
-    return JobBatch.model_validate({**dict(row), "left": row["matched"] - row["done"]})
+    batch = JobBatch.model_validate({**dict(row), "left": row["matched"] - row["done"]})
+    return Reply(batch, headers={"Location": "/v1/jobs", "Retry-After": "1"})

@@ -6,13 +6,14 @@ from uuid import UUID
 import asyncpg
 from pydantic import Field, StringConstraints
 
-from services.gateway.api import Query, Reply, Routes
+from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller, Editor, Viewer
 from services.gateway.fields import NO_CONTROL, Document
 from services.gateway.models.jobs import Job, Jobs
 from services.gateway.once import GatewayOnce
 from services.gateway.orders import check_order
 from services.gateway.paging import SortedByTime
+from services.gateway.patience import Prefer, seconds_of, wait_for_end
 from services.gateway.pipelines import Waiting, check_parents, show_job, show_jobs
 from services.gateway.problems import (
     CLOUD_EMPTY,
@@ -32,7 +33,7 @@ from services.gateway.resources import Gateway
 from shared import topology
 from shared.bus import Outgoing
 from shared.db import Row
-from shared.jobs import JobState
+from shared.jobs import ENDS, JobState
 from shared.messages import wrap
 from shared.messages.work import CancelAskedV1
 
@@ -129,8 +130,12 @@ async def create_job(gateway: GatewayOnce, caller: Editor, body: NewJob) -> Repl
 
 
 async def _accepted(gateway: Gateway, caller: Caller, row: Row) -> Reply[Job]:
-    headers = {"Location": f"/v1/jobs/{row['id']}", "Retry-After": "1"}
-    return Reply(await show_job(gateway, caller, row), headers=headers)
+    return Reply(await show_job(gateway, caller, row), headers=_begun(row["id"]))
+
+
+def _begun(job_id: UUID) -> dict[str, str]:
+    """Where to see what becomes of it, and when to look."""
+    return {"Location": f"/v1/jobs/{job_id}", "Retry-After": "1"}
 
 
 @routes.get("/v1/jobs")
@@ -148,16 +153,28 @@ async def list_jobs(
 
 
 @routes.get("/v1/jobs/{job_id}", problems=(JOB_NOT_FOUND,))
-async def read_job(gateway: Gateway, caller: Viewer, job_id: UUID) -> Job:
-    """Read a job."""
+async def read_job(
+    gateway: Gateway,
+    caller: Viewer,
+    job_id: UUID,
+    prefer: Annotated[Prefer | None, Header("Prefer")] = None,
+) -> Reply[Job]:
+    """Read a job; with `Prefer: wait=N`, when it has ended."""
     row = await gateway.database.row("read_job", caller.workspace, job_id)
     if row is None:
         raise Problem(JOB_NOT_FOUND)
-    return await show_job(gateway, caller, row)
+    headers = {}
+    if seconds := seconds_of(prefer):
+        headers["Preference-Applied"] = f"wait={seconds}"
+        if row["state"] not in ENDS:
+            row = await wait_for_end(gateway, caller, row, seconds)
+    if row["state"] not in ENDS:
+        headers["Retry-After"] = "1"
+    return Reply(await show_job(gateway, caller, row), headers=headers)
 
 
 @routes.post("/v1/jobs/{job_id}/cancel", status=202, problems=(JOB_NOT_FOUND, JOB_ENDED))
-async def cancel_job(gateway: Gateway, caller: Editor, job_id: UUID) -> Job:
+async def cancel_job(gateway: Gateway, caller: Editor, job_id: UUID) -> Reply[Job]:
     """Cancel a job.
 
     One that waits is cancelled at once; the worker of one that runs is asked to stop. Repeating it
@@ -172,7 +189,7 @@ async def cancel_job(gateway: Gateway, caller: Editor, job_id: UUID) -> Job:
     gateway.wake_relay()
     if job.state is JobState.RUNNING:
         await hint_cancel(gateway, caller, job_id)
-    return job
+    return Reply(job, headers=_begun(job_id))
 
 
 async def hint_cancel(gateway: Gateway, caller: Caller, job_id: UUID) -> None:

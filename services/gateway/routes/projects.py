@@ -9,6 +9,7 @@ from pydantic import Field
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Editor, Viewer
 from services.gateway.fields import Contained, Document, Name, Order, Text, Version
+from services.gateway.merging import absent, merged
 from services.gateway.models.projects import Project, Projects
 from services.gateway.once import GatewayOnce
 from services.gateway.paging import Sorted
@@ -20,7 +21,8 @@ from services.gateway.problems import (
     Problem,
 )
 from services.gateway.resources import Gateway
-from services.gateway.versions import etag, expected, refuse_stale
+from services.gateway.versions import etag, refuse_stale
+from shared.db import Row, Transaction
 
 routes = Routes("projects")
 
@@ -34,11 +36,14 @@ class NewProject(Order):
 
 
 class ProjectChange(Order):
-    """What to change; what is absent or null stays as it is. `config` is replaced as a whole."""
+    """What to change; what is absent stays, null takes away, `config` is merged (RFC 7396)."""
 
-    name: Name | None = None
-    description: Text | None = None
-    config: Document | None = None
+    name: Name = absent()
+    description: Text | None = absent()
+    config: Document | None = absent()
+
+
+EMPTY = {"name": "", "description": "", "config": {}}
 
 
 class ProjectListing(Sorted):
@@ -114,29 +119,37 @@ async def change_project(
     """
     try:
         async with gateway.database.transaction(caller.workspace) as transaction:
-            row = await transaction.row(
-                "change_project",
-                project_id,
-                body.name,
-                body.description,
-                body.config,
-                expected(if_match),
-            )
-            current = row or await transaction.row("read_project", project_id)
+            row = await _lock(transaction, project_id, if_match)
+            columns = merged(row, body, EMPTY)
+            changed = await transaction.row("change_project", project_id, *columns.values())
     except asyncpg.UniqueViolationError as error:
         raise Problem.of_field(PROJECT_NAME_TAKEN, "name", "is another project's") from error
-    if current is None:
-        raise Problem(PROJECT_NOT_FOUND)
-    if row is None:
-        refuse_stale(current["version"], if_match)
-    project = Project.of(current)
+    project = Project.of(changed or row)
     return Reply(project, headers=etag(project.version))
 
 
-@routes.delete("/v1/projects/{project_id}", problems=(PROJECT_NOT_FOUND, PROJECT_NOT_EMPTY))
-async def delete_project(gateway: Gateway, caller: Editor, project_id: UUID) -> None:
+async def _lock(transaction: Transaction, project_id: UUID, if_match: str | None) -> Row:
+    row = await transaction.row("lock_project", project_id)
+    if row is None:
+        raise Problem(PROJECT_NOT_FOUND)
+    refuse_stale(row["version"], if_match)
+    return row
+
+
+@routes.delete(
+    "/v1/projects/{project_id}",
+    problems=(PROJECT_NOT_FOUND, PROJECT_NOT_EMPTY, PRECONDITION_FAILED),
+)
+async def delete_project(
+    gateway: Gateway,
+    caller: Editor,
+    project_id: UUID,
+    if_match: Annotated[Version | None, Header("If-Match")] = None,
+) -> None:
     """Delete a project that holds no clouds."""
     async with gateway.database.transaction(caller.workspace) as transaction:
+        if if_match is not None:
+            await _lock(transaction, project_id, if_match)
         row = await transaction.row("delete_project", project_id)
     if row is None or not row["found"]:
         raise Problem(PROJECT_NOT_FOUND)

@@ -10,6 +10,7 @@ from pydantic import Field
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller, Editor, Viewer
 from services.gateway.fields import Document, Name, Version
+from services.gateway.merging import absent, merged
 from services.gateway.models.jobs import Job, Jobs
 from services.gateway.models.schedules import Missed, Overlap, Preview, Schedule, Schedules
 from services.gateway.once import GatewayOnce
@@ -64,13 +65,19 @@ class NewSchedule(Times):
 
 
 class ScheduleChange(Times):
-    """What to change; what is absent or null stays as it is. `params` are replaced as a whole."""
+    """What to change; what is absent stays, null takes away, `params` are merged (RFC 7396).
 
-    name: Name | None = None
-    params: Document | None = None
-    priority: Priority | None = None
-    overlap: WhenOverlapping | None = None
-    missed: WhenMissed | None = None
+    One of `at` and `cron` takes the place of the other, so null there says nothing.
+    """
+
+    name: Name = absent()
+    params: Document | None = absent()
+    priority: Priority | None = absent()
+    overlap: WhenOverlapping | None = absent()
+    missed: WhenMissed | None = absent()
+
+
+EMPTY = {"name": "", "params": {}, "priority": 0, "overlap": "skip", "missed": "once"}
 
 
 class ScheduleListing(Sorted):
@@ -220,27 +227,27 @@ async def change_schedule(
     `at` takes the place of a cron line, and the other way round. With `If-Match`, only if nobody has
     changed it since; what it does by itself is no change.
     """
-    if body.params is not None:
+    checked = None
+    if "params" in body.model_fields_set:
         # The kind and the cloud of a schedule never change.
         known = await _read(gateway, caller, schedule_id)
-        await check_order(gateway, caller, known["kind"], body.params, known["cloud_id"])
+        checked = merged(known, body, EMPTY)["params"]
+        await check_order(gateway, caller, known["kind"], checked, known["cloud_id"])
     try:
         async with gateway.database.transaction(caller.workspace) as transaction:
-            row = await _lock(transaction, schedule_id)
-            refuse_stale(row["version"], if_match)
+            row = await _lock(transaction, schedule_id, if_match)
             timing = Timing.of(row).changed(body)
             next_at = row["next_at"]
             if timing != Timing.of(row):
                 first = timing.first(row["now"])
                 next_at = first if row["paused_at"] is None else None
+            columns = merged(row, body, EMPTY)
+            if checked is not None and columns["params"] != checked:
+                raise Problem(PRECONDITION_FAILED, "Its params were changed just now.")
             changed = await transaction.row(
                 "change_schedule",
                 schedule_id,
-                body.name,
-                body.params,
-                body.priority,
-                body.overlap,
-                body.missed,
+                *columns.values(),
                 timing.at,
                 timing.cron,
                 timing.timezone,
@@ -251,21 +258,29 @@ async def change_schedule(
     return _reply(changed or row)
 
 
-async def _lock(transaction: Transaction, schedule_id: UUID) -> Row:
+async def _lock(transaction: Transaction, schedule_id: UUID, if_match: str | None) -> Row:
     row = await transaction.row("lock_schedule", schedule_id)
     if row is None:
         raise Problem(SCHEDULE_NOT_FOUND)
+    refuse_stale(row["version"], if_match)
     return row
 
 
-@routes.post("/v1/schedules/{schedule_id}/pause", problems=(SCHEDULE_NOT_FOUND,))
-async def pause_schedule(gateway: Gateway, caller: Editor, schedule_id: UUID) -> Reply[Schedule]:
+@routes.post(
+    "/v1/schedules/{schedule_id}/pause", problems=(SCHEDULE_NOT_FOUND, PRECONDITION_FAILED)
+)
+async def pause_schedule(
+    gateway: Gateway,
+    caller: Editor,
+    schedule_id: UUID,
+    if_match: Annotated[Version | None, Header("If-Match")] = None,
+) -> Reply[Schedule]:
     """Pause a schedule: no jobs are ordered until it is resumed; the one that goes on does.
 
     Repeating it does no harm.
     """
     async with gateway.database.transaction(caller.workspace) as transaction:
-        row = await _lock(transaction, schedule_id)
+        row = await _lock(transaction, schedule_id, if_match)
         if row["paused_at"] is None:
             row = await transaction.row("pause_schedule", schedule_id) or row
     return _reply(row)
@@ -273,15 +288,20 @@ async def pause_schedule(gateway: Gateway, caller: Editor, schedule_id: UUID) ->
 
 @routes.post(
     "/v1/schedules/{schedule_id}/resume",
-    problems=(SCHEDULE_NOT_FOUND, SCHEDULE_OVER, *PROBLEMS),
+    problems=(SCHEDULE_NOT_FOUND, SCHEDULE_OVER, PRECONDITION_FAILED, *PROBLEMS),
 )
-async def resume_schedule(gateway: Gateway, caller: Editor, schedule_id: UUID) -> Reply[Schedule]:
+async def resume_schedule(
+    gateway: Gateway,
+    caller: Editor,
+    schedule_id: UUID,
+    if_match: Annotated[Version | None, Header("If-Match")] = None,
+) -> Reply[Schedule]:
     """Resume a schedule; times that passed while it was paused are not made up for.
 
     Repeating it does no harm.
     """
     async with gateway.database.transaction(caller.workspace) as transaction:
-        row = await _lock(transaction, schedule_id)
+        row = await _lock(transaction, schedule_id, if_match)
         if row["paused_at"] is not None:
             times = Timing.of(row).coming(row["now"], 1)
             if not times:
@@ -290,10 +310,17 @@ async def resume_schedule(gateway: Gateway, caller: Editor, schedule_id: UUID) -
     return _reply(row)
 
 
-@routes.delete("/v1/schedules/{schedule_id}", problems=(SCHEDULE_NOT_FOUND,))
-async def delete_schedule(gateway: Gateway, caller: Editor, schedule_id: UUID) -> None:
+@routes.delete("/v1/schedules/{schedule_id}", problems=(SCHEDULE_NOT_FOUND, PRECONDITION_FAILED))
+async def delete_schedule(
+    gateway: Gateway,
+    caller: Editor,
+    schedule_id: UUID,
+    if_match: Annotated[Version | None, Header("If-Match")] = None,
+) -> None:
     """Delete a schedule. The jobs it has ordered stay."""
     async with gateway.database.transaction(caller.workspace) as transaction:
+        if if_match is not None:
+            await _lock(transaction, schedule_id, if_match)
         row = await transaction.row("delete_schedule", schedule_id)
     if row is None:
         raise Problem(SCHEDULE_NOT_FOUND)

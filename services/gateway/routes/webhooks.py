@@ -78,6 +78,16 @@ async def list_webhooks(
     return Webhooks(items=[Webhook.of(row) for row in rows], next=cursor)
 
 
+@routes.get("/v1/webhooks/{webhook_id}", problems=(WEBHOOK_NOT_FOUND,))
+async def read_webhook(gateway: Gateway, caller: Editor, webhook_id: UUID) -> Webhook:
+    """Read a webhook; never its secret."""
+    async with gateway.database.transaction(caller.workspace) as transaction:
+        row = await transaction.row("read_webhook", webhook_id)
+    if row is None:
+        raise Problem(WEBHOOK_NOT_FOUND)
+    return Webhook.of(row)
+
+
 @routes.delete("/v1/webhooks/{webhook_id}", problems=(WEBHOOK_NOT_FOUND,))
 async def delete_webhook(gateway: Gateway, caller: Editor, webhook_id: UUID) -> None:
     """Delete a webhook; deliveries to it end."""

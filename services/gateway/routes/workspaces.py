@@ -7,13 +7,16 @@ from uuid import UUID
 import structlog
 from pydantic import Field
 
-from services.gateway.api import Query, Routes
+from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Operator
-from services.gateway.fields import Order
+from services.gateway.fields import Order, Version
+from services.gateway.merging import absent
 from services.gateway.models.shown import Page, Shown
 from services.gateway.paging import Listing
-from services.gateway.problems import WORKSPACE_NOT_FOUND, Problem
+from services.gateway.problems import PRECONDITION_FAILED, WORKSPACE_NOT_FOUND, Problem
 from services.gateway.resources import Gateway
+from services.gateway.versions import etag, refuse_stale
+from shared.db import Row
 
 routes = Routes("workspaces")
 logger = structlog.get_logger("gateway")
@@ -39,10 +42,10 @@ class Workspaces(Page[Workspace]):
 class WorkspaceChange(Order):
     """What operators set of a workspace; what is left out stays."""
 
-    weight: Annotated[int | None, Field(ge=1, le=1000)] = None
+    weight: Annotated[int, Field(ge=1, le=1000)] = absent()
     max_running: Annotated[
         int | None, Field(ge=0, le=1_000_000, description="Null takes the cap away.")
-    ] = None
+    ] = absent()
 
 
 @routes.get("/v1/workspaces")
@@ -57,15 +60,41 @@ async def list_workspaces(
     return Workspaces(items=[Workspace.of(row) for row in rows], next=cursor)
 
 
-@routes.patch("/v1/workspaces/{workspace_id}", problems=(WORKSPACE_NOT_FOUND,))
+@routes.get("/v1/workspaces/{workspace_id}", problems=(WORKSPACE_NOT_FOUND,))
+async def read_workspace(
+    gateway: Gateway,
+    operator: Operator,  # noqa: ARG001 - asked for a right
+    workspace_id: UUID,
+) -> Reply[Workspace]:
+    """Read a workspace."""
+    row = await gateway.database.row("read_workspace", workspace_id, False)
+    if row is None:
+        raise Problem(WORKSPACE_NOT_FOUND)
+    return Reply(Workspace.of(row), headers=etag(_state(row)))
+
+
+def _state(row: Row) -> str:
+    """What operators set of it."""
+    return f"{row['weight']}.{'' if row['max_running'] is None else row['max_running']}"
+
+
+@routes.patch("/v1/workspaces/{workspace_id}", problems=(WORKSPACE_NOT_FOUND, PRECONDITION_FAILED))
 async def change_workspace(
-    gateway: Gateway, operator: Operator, workspace_id: UUID, body: WorkspaceChange
-) -> Workspace:
+    gateway: Gateway,
+    operator: Operator,
+    workspace_id: UUID,
+    body: WorkspaceChange,
+    if_match: Annotated[Version | None, Header("If-Match")] = None,
+) -> Reply[Workspace]:
     """Set the weight or the cap of a workspace; jobs that run go on."""
     caps = "max_running" in body.model_fields_set
-    row = await gateway.database.row(
-        "change_workspace", workspace_id, body.weight, caps, body.max_running
-    )
+    change = (workspace_id, body.weight, caps, body.max_running)
+    async with gateway.database.transaction() as transaction:
+        if if_match is not None:
+            known = await transaction.row("read_workspace", workspace_id, True)
+            if known is not None:
+                refuse_stale(_state(known), if_match)
+        row = await transaction.row("change_workspace", *change)
     if row is None:
         raise Problem(WORKSPACE_NOT_FOUND)
     logger.info(
@@ -74,4 +103,4 @@ async def change_workspace(
         by=operator.principal,
         **body.model_dump(exclude_unset=True),
     )
-    return Workspace.of(row)
+    return Reply(Workspace.of(row), headers=etag(_state(row)))

@@ -20,7 +20,7 @@ async def test_a_project_is_made_read_changed_and_deleted(api: Api) -> None:
     assert uuid.UUID(project["id"]).version == 7
     path = made.headers["Location"]
     assert (await api("GET", path)).json == project
-    changed = await api("PATCH", path, json={"description": "nice", "config": {}})
+    changed = await api("PATCH", path, json={"description": "nice", "config": {"a": None}})
     assert changed.status == 200
     assert changed.json["name"] == "one"
     assert (changed.json["description"], changed.json["config"]) == ("nice", {})

@@ -29,7 +29,7 @@ async def test_each_operation_declares_what_its_signature_implies(document: dict
         "201", "400", "401", "408", "409", "413", "415", "422", "500",
     }  # fmt: skip
     read = document["paths"]["/samples/{sample_id}"]["get"]
-    assert set(read["responses"]) == {"200", "400", "422", "500"}
+    assert set(read["responses"]) == {"200", "304", "400", "422", "500"}
     assert "security" not in read
     assert "requestBody" not in read
 
@@ -40,6 +40,7 @@ async def test_parameters_are_declared_where_they_are(document: dict[str, Any]) 
         ("limit", "query", False),
         ("name", "query", False),
         ("Idempotency-Key", "header", False),
+        ("If-None-Match", "header", False),
     }
     assert next(one for one in listing if one["name"] == "name")["schema"]["type"] == "string"
 
