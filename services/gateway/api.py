@@ -88,7 +88,7 @@ class Route:
         function, respond, once = self.function, self.responder(), self.signature.once
         fetch, read, body = self.signature.fetch, self.signature.read, self.signature.body
         refuses_query = self.signature.refuses_query
-        operation = f"{self.method} {self.path}"
+        operation, asks = f"{self.method} {self.path}", self.signature.caller or ""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             arguments: dict[str, Any] = {}
@@ -108,7 +108,7 @@ class Route:
             async def run(within: Gateway) -> web.StreamResponse:
                 return respond(request, await function(**{once: within}, **arguments))
 
-            return await answer_once(request, operation, order, gateway, run)
+            return await answer_once(request, arguments[asks], operation, order, gateway, run)
 
         return handle
 

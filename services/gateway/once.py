@@ -59,8 +59,9 @@ class _Answered(Problem):
         self.stored = stored
 
 
-async def answer_once(
+async def answer_once(  # noqa: PLR0913, PLR0917 - called in one place
     request: web.Request,
+    caller: Caller,
     route: str,
     body: BaseModel | Upload | None,
     gateway: Gateway,
@@ -75,7 +76,6 @@ async def answer_once(
         key = check_key(request.headers[KEY_HEADER])
     except ValidationError as error:
         raise refuse_values(error, KEY_HEADER) from error
-    caller = await Caller.from_request(request)
     order = _Order(caller, route, key, _fingerprint(request, body))
     until = time.monotonic() + WAIT_SECONDS
     while True:

@@ -91,6 +91,7 @@ class Signature:
         role: the least role that may call it, if that is what it asks for.
         problems: what the classes with `from_request` may refuse.
         streams: whether the answer is a response of its own.
+        caller: the parameter that takes who asks.
         once: the parameter that takes the gateway, where an `Idempotency-Key` is taken.
     """
 
@@ -105,6 +106,7 @@ class Signature:
     role: str | None
     problems: tuple[Kind, ...]
     streams: bool
+    caller: str | None
     once: str | None
 
 
@@ -118,6 +120,7 @@ def read_signature(function: Callable[..., Any], path: str) -> Signature:
     query: type[BaseModel] | None = None
     body: Body | None = None
     given: list[Any] = []
+    caller: str | None = None
     once: str | None = None
     for name, parameter in inspect.signature(function).parameters.items():
         plain, marker = _plain(hints[name])
@@ -126,6 +129,8 @@ def read_signature(function: Callable[..., Any], path: str) -> Signature:
         elif hasattr(plain, "from_request"):
             fetch.append((name, plain.from_request))
             given.append(plain)
+            if getattr(plain, "secured", False):
+                caller = name
             if isinstance(marker, Once):
                 once = name
                 parameters.append(Parameter(KEY_HEADER, "header", IdempotencyKey, required=False))
@@ -154,6 +159,7 @@ def read_signature(function: Callable[..., Any], path: str) -> Signature:
         problems=tuple(kind for one in given for kind in getattr(one, "problems", ()))
         + ((IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_USE) if once else ()),
         streams=streams,
+        caller=caller,
         once=once,
     )
 

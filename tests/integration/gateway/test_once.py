@@ -3,6 +3,7 @@
 import asyncio
 import os
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,13 @@ async def test_twenty_twins_make_one(running: Running) -> None:
     )
     assert same(answers)
     assert await count(running, "webhooks") == before + 1
+
+
+async def test_whoever_may_make_it_may_do_so_under_a_key(running: Running) -> None:
+    made = await running.api.make("/v1/keys", name="once", role="editor")
+    editor = replace(running.api, key=made["key"])
+    order = {"url": "https://example.org/editor"}
+    assert (await editor("POST", "/v1/webhooks", json=order, headers=a_key())).status == 201
 
 
 async def test_another_request_under_the_key_is_refused(api: Api) -> None:
