@@ -32,6 +32,7 @@ class Surroundings:
         ports: service or sink -> TCP port on 127.0.0.1.
         scratch: where the processor may write while it works.
         data: where the sinks write down what arrived.
+        signing: what the gateway signs links by.
     """
 
     database: Mapping[str, str]
@@ -40,6 +41,7 @@ class Surroundings:
     ports: Mapping[str, int]
     scratch: Path
     data: Path
+    signing: str = ""
 
     def url(self, part: str) -> str:
         """The HTTP address of a service or of the sinks."""
@@ -72,6 +74,8 @@ def variables(part: str, around: Surroundings) -> dict[str, str]:
     own[f"{prefix}_STORAGE_URL"] = around.storage
     if part == "processor":
         own["PROCESSOR_SCRATCH"] = str(around.scratch)
+    elif around.signing:
+        own["GATEWAY_SIGNING_SECRET"] = around.signing
     return own
 
 

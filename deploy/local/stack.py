@@ -118,6 +118,7 @@ class Stack:
             ports=self.folder.notes.ports,
             scratch=scratch,
             data=self.folder.path / "sinks",
+            signing=self.folder.secret("gateway:signing", 32),
         )
 
     def _keep_service(self, part: str, around: Surroundings) -> None:

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from services.gateway.api import mount
+from services.gateway.archives import Archives
 from services.gateway.edge import TRAFFIC, new_application
 from services.gateway.keys import Keys
 from services.gateway.known_kinds import Kinds
@@ -29,12 +30,14 @@ from services.gateway.routes import (
     products,
     projects,
     schedules,
+    signed,
     webhooks,
     workspaces,
 )
 from services.gateway.routes.docs import mount_docs
 from services.gateway.routes.health import mount_health
 from services.gateway.settings import Settings
+from services.gateway.signing import Signer
 from shared import topology
 from shared.bus import Bus
 from shared.db import Database, open_database
@@ -58,6 +61,7 @@ ROUTES = (
     schedules.routes,
     kinds.routes,
     products.routes,
+    signed.routes,
     webhooks.routes,
     instances.routes,
     dead_letters.routes,
@@ -106,6 +110,8 @@ async def open_gateway(settings: Settings, supervisor: Supervisor) -> AsyncItera
             live=live,
             keys=api_keys,
             kinds=Kinds(database),
+            archives=Archives(store),
+            signer=Signer(settings.signing_secrets),
             metrics=metrics,
             failpoints=failpoints,
             wake_relay=relay.wake,

@@ -102,7 +102,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
             log.info(
                 "request",
                 method=method,
-                path=request.path[:300],
+                # A signed link is as good as a key while it lives.
+                path=route if route.startswith("/v1/signed/") else request.path[:300],
                 status=status,
                 ms=round(seconds * 1000, 1),
                 request_id=request_id,
@@ -127,7 +128,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         problem = Problem(BODY_CUT)
     except Exception:
         # The boundary: a bug must not show its traceback to a client, nor go unseen.
-        log.exception("internal_error", request_id=request[REQUEST_ID], path=request.path[:300])
+        log.exception("internal_error", request_id=request[REQUEST_ID])
         problem = Problem(INTERNAL_ERROR)
     if request.writer.output_size > 0:
         # An answer has begun already; all that is left is to break it off visibly.

@@ -280,6 +280,30 @@ IDEMPOTENCY_KEY_IN_USE = Kind(
 PRODUCT_NOT_FOUND = Kind(
     "product_not_found", 404, "There is no such product", "List what there is under /products."
 )
+PRODUCT_MEMBER_NOT_FOUND = Kind(
+    "product_member_not_found",
+    404,
+    "There is no such file in the archive",
+    "Begin with `tileset.json`, which names all others.",
+)
+NOT_AN_ARCHIVE = Kind(
+    "not_an_archive",
+    422,
+    "The product is not an archive of files",
+    "Download it whole, or in ranges.",
+)
+TICKET_INVALID = Kind(
+    "ticket_invalid",
+    403,
+    "The link is not one of ours, or no longer good",
+    "Ask for a new link.",
+)
+SIGNING_UNAVAILABLE = Kind(
+    "signing_unavailable",
+    503,
+    "This gateway cannot sign links",
+    "The operators have to set GATEWAY_SIGNING_SECRET, the same for all replicas.",
+)
 
 JOB_NOT_UNIQUE = Kind(
     "job_not_unique",

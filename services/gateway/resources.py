@@ -6,12 +6,14 @@ from typing import ClassVar
 
 from aiohttp import web
 
+from services.gateway.archives import Archives
 from services.gateway.keys import Keys
 from services.gateway.known_kinds import Kinds
 from services.gateway.live import Live
 from services.gateway.metrics import Metrics
 from services.gateway.problems import DATABASE_UNAVAILABLE, Kind
 from services.gateway.settings import Settings
+from services.gateway.signing import Signer
 from shared.bus import Bus
 from shared.db import Database
 from shared.failpoints import Failpoints
@@ -33,6 +35,8 @@ class Gateway:
     live: Live
     keys: Keys
     kinds: Kinds
+    archives: Archives
+    signer: Signer
     metrics: Metrics
     failpoints: Failpoints
     wake_relay: Callable[[], None]

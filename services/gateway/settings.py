@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRET_CHARACTERS = 32
 
 
 class Settings(BaseSettings):
@@ -29,4 +31,27 @@ class Settings(BaseSettings):
     shutdown_seconds: Annotated[
         float, Field(ge=0, description="How long requests in hand may take when told to stop.")
     ] = 20.0
+    signing_secret: Annotated[
+        SecretStr,
+        Field(
+            default_factory=lambda: SecretStr(""),
+            description="Signs links; the same at all replicas, 32 characters or more. While it is "
+            "being changed: the new one, a comma, the old one.",
+        ),
+    ]
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+
+    @property
+    def signing_secrets(self) -> tuple[str, ...]:
+        """The secrets that links may be signed by, the one in use first; none: no link is signed."""
+        parts = self.signing_secret.get_secret_value().split(",")
+        return tuple(part for part in parts if part)
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr) -> SecretStr:
+        parts = secret.get_secret_value().split(",")
+        if parts != [""] and any(len(part) < SECRET_CHARACTERS for part in parts):
+            msg = f"each secret has {SECRET_CHARACTERS} characters or more: openssl rand -hex 32"
+            raise ValueError(msg)
+        return secret

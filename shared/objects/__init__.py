@@ -94,6 +94,19 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def signed_url(
+        self, key: str, seconds: int, media_type: str, disposition: str
+    ) -> str | None:
+        """An address at which the store itself hands the object out to anybody; None: it has none.
+
+        Args:
+            key: the object's; not looked up.
+            seconds: how long it is good, at most a week.
+            media_type: what the store is to say the object is.
+            disposition: the Content-Disposition it is to give.
+        """
+        ...
+
     async def delete(self, key: str) -> None:
         """Remove the object; fine if there is none."""
         ...

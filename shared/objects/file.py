@@ -115,6 +115,16 @@ class FileStore:
             await save(chunks, info, path)
         return info
 
+    async def signed_url(
+        self,
+        key: str,  # noqa: ARG002
+        seconds: int,  # noqa: ARG002
+        media_type: str,  # noqa: ARG002
+        disposition: str,  # noqa: ARG002
+    ) -> str | None:
+        """See ObjectStore."""
+        return None
+
     async def delete(self, key: str) -> None:
         """See ObjectStore."""
         check_key(key)

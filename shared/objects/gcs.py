@@ -115,6 +115,12 @@ class GcsStore:
             await self._save(info, path)
         return info
 
+    async def signed_url(
+        self, key: str, seconds: int, media_type: str, disposition: str
+    ) -> str | None:
+        """See ObjectStore."""
+        return await self._api.signed_url(self._name(key), seconds, media_type, disposition)
+
     async def delete(self, key: str) -> None:
         """See ObjectStore."""
         await self._api.delete(self._name(key), None, self._patience)

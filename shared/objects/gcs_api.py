@@ -12,9 +12,10 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Self, TypeVar
+from urllib.parse import quote, urlencode
 
 import aiohttp
-from gcloud.aio.storage import Storage
+from gcloud.aio.storage import Blob, Bucket, Storage
 
 from shared.errors import StorageUnavailable
 from shared.objects.gcs_retries import RETRIED, Patience, Retries, connection_problem
@@ -48,6 +49,7 @@ class BucketApi:
         """Use what `open` has made."""
         self.http = http
         self._bucket = bucket
+        self._root = root
         self._uploads = f"{root}/upload/storage/v1/b/{bucket}/o"
         self._storage = storage
         self._anonymous = anonymous
@@ -176,6 +178,28 @@ class BucketApi:
             return await self._call(f"{name} cannot be read", request, patience, {404, 416})
         except aiohttp.ClientResponseError as error:
             return error.status
+
+    async def signed_url(
+        self, name: str, seconds: int, media_type: str, disposition: str
+    ) -> str | None:
+        """The object's address with a signature (V4) by the key file; None without a key file.
+
+        Credentials of another kind would have to ask Google for each signature. An emulator needs
+        none.
+        """
+        shown = {"response-content-disposition": disposition, "response-content-type": media_type}
+        if self._anonymous:
+            query = urlencode({"alt": "media", **shown}, quote_via=quote)
+            return f"{self._root}/storage/v1/b/{self._bucket}/o/{quote(name, safe='')}?{query}"
+        if not self._storage.token.service_data.get("private_key"):
+            return None
+        blob = Blob(Bucket(self._storage, self._bucket), name, {"size": 0})
+
+        # With a key file the library never waits, but reading the key takes long: not in our loop.
+        def sign() -> str:
+            return asyncio.run(blob.get_signed_url(seconds, query_params={**shown}))
+
+        return await asyncio.to_thread(sign)
 
     async def close(self) -> None:
         """Close the connections."""

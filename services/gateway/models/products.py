@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.models.shown import Page, Shown
 from shared.db import Row
@@ -34,3 +34,18 @@ def products_at(place: str, rows: Sequence[Row]) -> Products:
     for item in items:
         item.href = f"{place}/{item.name}"
     return Products(items=items)
+
+
+class NewSignedLink(BaseModel):
+    """How long a link is to be good."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+
+
+class SignedLink(BaseModel):
+    """A link that needs no key."""
+
+    href: Annotated[str, Field(description="Where to download it, below this API's own address.")]
+    expires_at: datetime

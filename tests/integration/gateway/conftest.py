@@ -129,12 +129,13 @@ async def running(
         max_upload_bytes=4_000_000,
         upload_idle_seconds=1,
         stream_seconds=20,
+        signing_secret=SecretStr("a secret for tests of many letters"),
     )
     other_key = f"pm_{secrets.token_hex(4)}_{secrets.token_hex(24)}"
     await bootstrap(
         module_database.owner_url, other_key, None, "other", OTHER_WORKSPACE, operator=False
     )
-    await _announce_kinds(module_database)
+    await announce_kinds(module_database)
     async with open_gateway(settings, Supervisor()) as gateway:
         server = TestServer(create_app(gateway, Health(checks(gateway))))
         await server.start_server(auto_decompress=False, access_log=None)
@@ -151,7 +152,7 @@ async def running(
         await server.close()
 
 
-async def _announce_kinds(database: Database) -> None:
+async def announce_kinds(database: Database) -> None:
     async with database.connected("processor") as connection:
         for kind, (needs_source, properties) in KINDS.items():
             schema = {

@@ -10,6 +10,11 @@ from services.gateway.app import ROUTES
 from tests.integration.gateway.conftest import Api, Running
 
 OPERATIONS = sorted((route.method, route.path) for group in ROUTES for route in group)
+# A ticket in the address stands for the key.
+TICKETED = {
+    ("GET", "/v1/signed/{ticket}/{name}"),
+    ("GET", "/v1/signed/{ticket}/{name}/{member}"),
+}
 BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/projects/{project_id}"): {"name": "stolen"},
     ("PATCH", "/v1/clouds/{cloud_id}"): {"name": "stolen"},
@@ -26,6 +31,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/keys/{key_id}/rotate"): {},
     ("PATCH", "/v1/members/{member_id}"): {"role": "admin"},
     ("PATCH", "/v1/workspaces/{workspace_id}"): {"weight": 2},
+    ("POST", "/v1/jobs/{job_id}/products/{name}/url"): {},
+    ("POST", "/v1/clouds/{cloud_id}/products/{name}/url"): {},
     ("PATCH", "/v1/schedules/{schedule_id}"): {"name": "stolen", "params": {}},
 }
 
@@ -132,13 +139,19 @@ async def test_an_idempotency_key_is_a_workspaces_own(running: Running) -> None:
     assert answers[0].json["id"] != answers[1].json["id"]
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+@pytest.mark.parametrize(("method", "path"), [one for one in OPERATIONS if one not in TICKETED])
 async def test_nothing_is_answered_without_a_key(
     running: Running, theirs: dict[str, str], method: str, path: str
 ) -> None:
     answer = await call(running.nobody, method, path, theirs)
     assert answer.problem == (401, "unauthorized", [])
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(TICKETED))
+async def test_a_key_is_no_ticket(running: Running, method: str, path: str) -> None:
+    answer = await running.api(method, fill(path, {"ticket": running.api.key or ""}))
+    assert answer.problem == (403, "ticket_invalid", [])
 
 
 @pytest.mark.parametrize("change", ["secret", "id", "form", "scheme", "long", "control"])

@@ -36,8 +36,11 @@ async def test_the_document_is_valid_and_knows_every_route(running: Running) -> 
         item["operationId"] for path in document["paths"].values() for item in path.values()
     ]
     assert len(identifiers) == len(set(identifiers))
-    for path in document["paths"].values():
-        for operation in path.values():
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            if path.startswith("/v1/signed/"):
+                assert {"403", "422", "500", "503"} <= set(operation["responses"])
+                continue
             assert len(operation["security"][0]["key"]) == 1, "the role it asks for"
             assert {"401", "422", "500", "503"} <= set(operation["responses"])
 
