@@ -60,6 +60,7 @@ async def one_of_everything(running: Running, api: Api) -> dict[str, str]:
         "workspace_id": str(uuid.uuid4()),  # as below
         "letter_id": str(uuid.uuid4()),  # of no workspace; the keys here are an operator's
         "name": "copc",
+        "member": "tileset.json",
         "kind": "demo.print",
     }
 
@@ -150,7 +151,9 @@ async def test_nothing_is_answered_without_a_key(
 
 @pytest.mark.parametrize(("method", "path"), sorted(TICKETED))
 async def test_a_key_is_no_ticket(running: Running, method: str, path: str) -> None:
-    answer = await running.api(method, fill(path, {"ticket": running.api.key or ""}))
+    answer = await running.api(
+        method, fill(path, {"ticket": running.api.key or "", "name": "a", "member": "b"})
+    )
     assert answer.problem == (403, "ticket_invalid", [])
 
 
