@@ -140,6 +140,8 @@ def create_app(gateway: Gateway, health: Health) -> web.Application:
         gateway.metrics,
         upload_bytes=gateway.settings.max_upload_bytes,
         upload_idle_seconds=gateway.settings.upload_idle_seconds,
+        requests_per_second=gateway.settings.requests_per_second,
+        origins=gateway.settings.cors_origins,
     )
     app[GATEWAY] = gateway
     mounted = mount(app, *ROUTES)

@@ -18,6 +18,7 @@ from services.gateway.problems import (
     Kind,
     Problem,
 )
+from services.gateway.ration import take_ration
 from services.gateway.resources import GATEWAY
 from services.gateway.roles import Role
 from services.gateway.trace import read_trace
@@ -56,6 +57,7 @@ class Caller:
         caller = cls(
             found.principal, found.workspace, read_trace(request), found.role, found.operator
         )
+        take_ration(request, caller.principal)
         caller.check()
         return caller
 

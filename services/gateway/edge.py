@@ -3,12 +3,13 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from aiohttp import web
 
 from services.gateway.bodies import UPLOAD_BYTES, UPLOAD_IDLE_SECONDS
+from services.gateway.cors import ORIGINS, Origins, add_cors_headers, answer_preflight
 from services.gateway.metrics import Metrics
 from services.gateway.problems import (
     BAD_REQUEST,
@@ -17,6 +18,7 @@ from services.gateway.problems import (
     INTERNAL_ERROR,
     Problem,
 )
+from services.gateway.ration import BUCKETS, RATION, Buckets
 from shared.errors import PointmillError
 
 log = structlog.get_logger("gateway.access")
@@ -66,12 +68,19 @@ TRAFFIC = web.AppKey("TRAFFIC", Traffic)
 
 
 def new_application(
-    metrics: Metrics, *, upload_bytes: int, upload_idle_seconds: float
+    metrics: Metrics,
+    *,
+    upload_bytes: int,
+    upload_idle_seconds: float,
+    requests_per_second: float = 0,
+    origins: Sequence[str] = (),
 ) -> web.Application:
     """An application without a route in which everything below already holds."""
-    app = web.Application(middlewares=[observe, answer_problems])
+    app = web.Application(middlewares=[observe, answer_problems, answer_preflight])
     app[METRICS] = metrics
     app[TRAFFIC] = Traffic()
+    app[BUCKETS] = Buckets(requests_per_second)
+    app[ORIGINS] = Origins(origins)
     app[UPLOAD_BYTES] = upload_bytes
     app[UPLOAD_IDLE_SECONDS] = upload_idle_seconds
     metrics.in_flight.set_function(lambda: app[TRAFFIC].requests)
@@ -154,6 +163,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     request_id = request.get(REQUEST_ID)
     if request_id is not None:
         headers["X-Request-Id"] = request_id
+    headers.update(request.get(RATION, {}))
+    add_cors_headers(request, response)
     # Which library answers, and of what age, is nobody's business.
     headers["Server"] = "pointmill"
     headers["X-Content-Type-Options"] = "nosniff"

@@ -201,6 +201,8 @@ def implied(route: Route) -> Iterable[Kind]:
     yield problems.INVALID_REQUEST
     yield problems.INTERNAL_ERROR
     yield problems.BAD_REQUEST
+    if route.signature.secured:
+        yield problems.TOO_MANY_REQUESTS
     body = route.signature.body
     if body is None:
         return

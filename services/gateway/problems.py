@@ -133,6 +133,18 @@ ROLE_TOO_LOW = Kind(
     "Your role does not allow this",
     "Ask an admin of the workspace to do it, or for a key of the role that is named.",
 )
+ORIGIN_NOT_ALLOWED = Kind(
+    "origin_not_allowed",
+    403,
+    "Pages of this origin are not let in",
+    "Ask the operators to add the origin to GATEWAY_CORS_ORIGINS.",
+)
+TOO_MANY_REQUESTS = Kind(
+    "too_many_requests",
+    429,
+    "The key has sent too many requests",
+    "Wait as long as `Retry-After` says; `RateLimit` tells what is left.",
+)
 NOT_FOUND = Kind(
     "not_found", 404, "There is nothing at this address", "See /docs for what there is."
 )

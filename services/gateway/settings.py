@@ -1,9 +1,12 @@
 """Every setting of the gateway; read once, from GATEWAY_* variables."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 SECRET_CHARACTERS = 32
 
@@ -28,6 +31,17 @@ class Settings(BaseSettings):
     stream_seconds: Annotated[
         float, Field(gt=0, description="A stream of events is ended after; the client resumes it.")
     ] = 3600.0
+    requests_per_second: Annotated[
+        float,
+        Field(ge=0, description="Of one key, at one gateway; ten times as many at once. 0: any."),
+    ] = 500.0
+    cors_origins: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        Field(
+            description="Origins whose pages may read answers, separated by commas; `*`: all, without cookies."
+        ),
+    ] = ()
     shutdown_seconds: Annotated[
         float, Field(ge=0, description="How long requests in hand may take when told to stop.")
     ] = 20.0
@@ -55,3 +69,16 @@ class Settings(BaseSettings):
             msg = f"each secret has {SECRET_CHARACTERS} characters or more: openssl rand -hex 32"
             raise ValueError(msg)
         return secret
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _read_origins(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        origins = tuple(part.strip() for part in given.split(",") if part.strip())
+        for origin in origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin, as https://maps.example.org is one")
+        if "*" in origins and len(origins) > 1:
+            raise ValueError("* lets in every origin; others beside it say something else")
+        return origins

@@ -73,6 +73,7 @@ def gateway(pair: Pair, port: int) -> Start:
         "GATEWAY_AMQP_URL": pair.amqp_url("gateway"),
         "GATEWAY_STORAGE_URL": (KEPT / "objects").as_uri(),
         "GATEWAY_PORT": str(port),
+        "GATEWAY_REQUESTS_PER_SECOND": "0",  # one key sends all there is
     }
     return Start("gateway", ["-m", "services.gateway"], env)
 

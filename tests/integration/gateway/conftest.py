@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
@@ -94,6 +95,7 @@ class Running:
     nobody: Api
     database: Database
     storage: Path
+    app: web.Application
 
     def stored(self) -> list[Path]:
         """Every object and every unfinished piece in the store."""
@@ -137,7 +139,8 @@ async def running(
     )
     await announce_kinds(module_database)
     async with open_gateway(settings, Supervisor()) as gateway:
-        server = TestServer(create_app(gateway, Health(checks(gateway))))
+        app = create_app(gateway, Health(checks(gateway)))
+        server = TestServer(app)
         await server.start_server(auto_decompress=False, access_log=None)
         async with aiohttp.ClientSession() as session:
             base = f"http://{server.host}:{server.port}"
@@ -147,7 +150,7 @@ async def running(
                 Api(session, base, key, contract)
                 for key in (module_database.api_key, other_key, None)
             )
-            yield Running(gateway, api, other, nobody, module_database, storage)
+            yield Running(gateway, api, other, nobody, module_database, storage, app)
         gateway.live.close()
         await server.close()
 
