@@ -160,6 +160,7 @@ def test_every_creating_post_takes_a_key() -> None:
         if route.method == "POST"
         and route.status in {201, 202}
         and route.path not in moving | secret
+        and not route.path.endswith("/url")  # a signed link is worked out, nothing is made
         and route.signature.once is None
     ]
     assert lacking == []
