@@ -441,7 +441,7 @@ delete from schedules where id = $1 returning id
 
 -- name: take_outbox
 -- What this service has to tell and may tell now; another relay of ours skips what this one holds.
-select id, exchange, routing_key, mandatory, message from outbox
+select id, exchange, routing_key, mandatory, message, rings from outbox
 where service = current_user and available_at <= now()
 order by id
 limit $1

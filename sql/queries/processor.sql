@@ -2,7 +2,7 @@
 
 -- name: take_outbox
 -- The oldest messages that are due, held until this transaction ends.
-select id, exchange, routing_key, mandatory, message from outbox
+select id, exchange, routing_key, mandatory, message, rings from outbox
 where service = current_user and available_at <= now()
 order by id limit $1 for update skip locked
 
