@@ -92,14 +92,6 @@ CREATE TABLE public.jobs (
     inputs jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT an_end_has_a_time CHECK (((state = ANY (ARRAY['succeeded'::public.job_state, 'failed'::public.job_state, 'cancelled'::public.job_state])) = (ended_at IS NOT NULL))),
     CONSTRAINT failed_has_an_error CHECK (((state <> 'failed'::public.job_state) OR (error IS NOT NULL))),
-    CONSTRAINT jobs_attempt_check CHECK ((attempt >= 0)),
-    CONSTRAINT jobs_depth_check CHECK (((depth >= 0) AND (depth <= 100))),
-    CONSTRAINT jobs_failures_check CHECK ((failures >= 0)),
-    CONSTRAINT jobs_inputs_check CHECK ((jsonb_typeof(inputs) = 'object'::text)),
-    CONSTRAINT jobs_max_failures_check CHECK ((max_failures >= 1)),
-    CONSTRAINT jobs_params_check CHECK ((jsonb_typeof(params) = 'object'::text)),
-    CONSTRAINT jobs_priority_check CHECK (((priority >= '-100'::integer) AND (priority <= 100))),
-    CONSTRAINT jobs_unique_key_check CHECK (((length(unique_key) >= 1) AND (length(unique_key) <= 255))),
     CONSTRAINT running_has_a_lease CHECK (((state = 'running'::public.job_state) = ((lease_owner IS NOT NULL) AND (lease_until IS NOT NULL) AND (claim_token IS NOT NULL)))),
     CONSTRAINT succeeded_has_a_result CHECK (((state = 'succeeded'::public.job_state) = (result IS NOT NULL)))
 );
@@ -569,9 +561,11 @@ end
 $$;
 
 CREATE FUNCTION public.enter_workspace(p_workspace uuid) RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     AS $$
-    select set_config('app.workspace', p_workspace::text, true)
+begin
+    perform set_config('app.workspace', p_workspace::text, true);
+end
 $$;
 
 CREATE FUNCTION public.fail_job(p_job uuid, p_attempt integer, p_error jsonb, p_retryable boolean, p_log_tail text) RETURNS public.job_state
@@ -774,10 +768,26 @@ begin
 end
 $$;
 
-CREATE FUNCTION public.job_message(p_job public.jobs, p_event uuid, p_type text, p_detail jsonb) RETURNS jsonb
-    LANGUAGE sql STABLE
+CREATE FUNCTION public.guard_new_job() RETURNS trigger
+    LANGUAGE plpgsql
     AS $$
-    select jsonb_strip_nulls(jsonb_build_object(
+begin
+    if new.priority not between -100 and 100 or new.depth not between 0 and 100
+        or new.attempt < 0 or new.failures < 0 or new.max_failures < 1
+        or length(new.unique_key) not between 1 and 255
+        or jsonb_typeof(new.params) <> 'object' or jsonb_typeof(new.inputs) <> 'object'
+    then
+        raise exception 'job %: a value is out of its range', new.id using errcode = 'check_violation';
+    end if;
+    return new;
+end
+$$;
+
+CREATE FUNCTION public.job_message(p_job public.jobs, p_event uuid, p_type text, p_detail jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    AS $$
+begin
+    return jsonb_strip_nulls(jsonb_build_object(
         'specversion', '1.0',
         'id', p_event,
         'source', '/pointmill/' || current_user,
@@ -795,7 +805,8 @@ CREATE FUNCTION public.job_message(p_job public.jobs, p_event uuid, p_type text,
             'kind', p_job.kind,
             'state', p_job.state,
             'attempt', p_job.attempt,
-            'requested_by', p_job.requested_by) || p_detail))
+            'requested_by', p_job.requested_by) || p_detail));
+end
 $$;
 
 CREATE FUNCTION public.keep_dead_letter(p_fingerprint bytea, p_owner text, p_queue text, p_exchange text, p_routing_key text, p_sender text, p_reason text, p_detail text, p_message_id text, p_headers jsonb, p_body bytea, p_body_bytes bigint, p_redelivered boolean) RETURNS boolean
@@ -1260,6 +1271,9 @@ CREATE FUNCTION public.ring_for(p_job public.jobs) RETURNS void
     LANGUAGE plpgsql
     AS $$
 begin
+    if p_job.available_at <= now() then
+        return;  -- tell_job has said it
+    end if;
     insert into outbox (exchange, routing_key, mandatory, available_at, message)
     values ('pointmill.work', 'work.' || p_job.pool, true, p_job.available_at,
             jsonb_strip_nulls(jsonb_build_object(
@@ -1468,10 +1482,11 @@ declare
 begin
     insert into job_events (event_id, workspace_id, job_id, sequence, type, message)
     values (v_event, p_job.workspace_id, p_job.id, p_job.sequence, p_type, v_message);
-    insert into outbox (exchange, routing_key, mandatory, message)
+    insert into outbox (exchange, routing_key, mandatory, message, rings)
     values ('pointmill.events',
             p_job.workspace_id || '.job.' || replace(p_job.kind, '.', '_') || '.' || p_type,
-            p_type in ('succeeded', 'failed', 'cancelled'), v_message);
+            p_type in ('succeeded', 'failed', 'cancelled'), v_message,
+            case when p_job.state = 'queued' and p_job.available_at <= now() then p_job.pool end);
 end
 $$;
 
@@ -1711,7 +1726,8 @@ CREATE TABLE public.outbox (
     available_at timestamp with time zone DEFAULT now() NOT NULL,
     tries integer DEFAULT 0 NOT NULL,
     last_error text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    rings text
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000');
 
@@ -1998,11 +2014,15 @@ CREATE INDEX schedules_of_a_cloud ON public.schedules USING btree (workspace_id,
 
 CREATE INDEX webhooks_of_a_workspace ON public.webhooks USING btree (workspace_id, created_at DESC, id DESC);
 
+CREATE TRIGGER jobs_begin_soundly BEFORE INSERT ON public.jobs FOR EACH ROW EXECUTE FUNCTION public.guard_new_job();
+
 CREATE TRIGGER jobs_end AFTER UPDATE ON public.jobs FOR EACH ROW WHEN ((new.has_children AND (new.ended_at IS NOT NULL) AND (old.ended_at IS NULL))) EXECUTE FUNCTION public.remember_job_end();
 
 CREATE TRIGGER jobs_move_legally BEFORE UPDATE ON public.jobs FOR EACH ROW EXECUTE FUNCTION public.guard_job_moves();
 
 CREATE CONSTRAINT TRIGGER jobs_settle_their_children AFTER UPDATE ON public.jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.has_children AND (new.ended_at IS NOT NULL) AND (old.ended_at IS NULL))) EXECUTE FUNCTION public.settle_children();
+
+CREATE TRIGGER jobs_take_a_sound_key BEFORE UPDATE OF unique_key ON public.jobs FOR EACH ROW EXECUTE FUNCTION public.guard_new_job();
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;

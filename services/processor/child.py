@@ -6,7 +6,6 @@ sandbox, progress, then `result` or `error`. Whatever the task prints goes to st
 
 import ctypes
 import io
-import json
 import os
 import resource
 import signal
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+import orjson
 from pydantic import ValidationError
 
 from services.processor import sandbox
@@ -60,13 +60,14 @@ def set_limits(limits: Limits) -> None:
 
 def main() -> int:
     """Do what the order on stdin says; exit status 0 when an answer was written."""
-    order = json.load(sys.stdin)
+    order = orjson.loads(sys.stdin.readline())
     die_with(order["parent"])
-    answer = os.fdopen(os.dup(1), "w", buffering=1)
+    answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the task prints is its log
 
     def say(**words: Any) -> None:
-        answer.write(json.dumps(words) + "\n")
+        answer.write(orjson.dumps(words) + b"\n")
+        answer.flush()
 
     try:
         say(sandbox=_shut_in(order))
@@ -79,10 +80,11 @@ def main() -> int:
         traceback.print_exc()
         say(error=_task_error(), retryable=True)
         return 0
-    if order["batch"] is None:
+    if not order["batches"]:
         say(**_run(task, order["params"], _work(order, say, sys.stderr)))
-    else:
-        for params in order["batch"]:
+        return 0
+    for batch in sys.stdin:
+        for params in orjson.loads(batch):
             log = io.StringIO()
             ending = _run(task, params, _work(order, _unheard, log), log)
             say(**ending, log=log.getvalue()[-MAX_LOG_CHARACTERS:])
@@ -153,7 +155,7 @@ def _work(order: dict[str, Any], say: Callable[..., None], log: TextIO) -> Work:
 
 def _describe(outcome: Outcome) -> dict[str, Any]:
     result = outcome.result.model_dump(mode="json")
-    if len(json.dumps(result)) > MAX_RESULT_BYTES:
+    if len(orjson.dumps(result)) > MAX_RESULT_BYTES:
         raise ValueError("The task's result is too large; large things are products.")
     products = [
         {"name": product.name, "path": str(product.path), "media_type": product.media_type}

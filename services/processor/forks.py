@@ -39,8 +39,10 @@ class Forks:
         """The fork server's process; None before the first child."""
         return self._server.pid if self._server else None
 
-    async def spawn(self, kind: str, order: bytes, folder: Path) -> Child:
-        """Fork a child for a job of `kind`; it reads `order` on stdin, and works in `folder`.
+    async def spawn(self, kind: str, stdin: int, folder: Path) -> Child:
+        """Fork a child for jobs of `kind`; it reads its order on `stdin`, and works in `folder`.
+
+        The descriptor stays the caller's, to close.
 
         Raises:
             ChildDied: there is no child; another attempt may have one.
@@ -57,8 +59,7 @@ class Forks:
             }
         )
         try:
-            with _in_memory(order) as stdin:
-                await self._ask(request, [stdin, stdout.write, stderr.write])
+            await self._ask(request, [stdin, stdout.write, stderr.write])
             self._waiting[ticket] = reply  # nothing was awaited since: the answer is not here yet
             stdout.close_write()
             stderr.close_write()
@@ -167,7 +168,7 @@ class Forks:
 
 
 @contextmanager
-def _in_memory(content: bytes) -> Iterator[int]:
+def in_memory(content: bytes) -> Iterator[int]:
     """A file descriptor to read the content from."""
     descriptor = os.memfd_create("order")
     try:

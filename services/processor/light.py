@@ -6,17 +6,18 @@ seen when it is finished. The fence is the same as for any other job.
 """
 
 import asyncio
-import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import structlog
 
 from services.processor.attempt import Done
+from services.processor.light_child import LightChild
 from services.processor.metrics import JOB_SECONDS, JOBS_ENDED
 from services.processor.resources import Processor
-from services.processor.runner import Answer, LogTail, Order, run_batch
+from services.processor.runner import Answer, Ending, LogTail, Order
 from services.processor.watch import Bounds
 from services.processor.worker import (
     RETRY_SECONDS,
@@ -28,7 +29,7 @@ from services.processor.worker import (
     until_answered,
 )
 from shared.db import Row
-from shared.errors import DatabaseUnavailable, PointmillError
+from shared.errors import DatabaseUnavailable
 from shared.topology import LIGHT, work_queue
 
 BATCH = 200
@@ -41,17 +42,24 @@ logger = structlog.get_logger()
 async def keep_slot_busy(processor: Processor, pool: str, scratch: Path) -> None:
     """One slot of light jobs; as worker.keep_slot_busy, a batch at a time."""
     kinds = [task.kind for task in processor.tasks.values() if task.pool == pool]
-    for kind in kinds:  # the first job does not pay for the start of the fork server
-        await _run_batch(processor, kind, [], scratch)
+    child = _child(processor, scratch)
     doorbells = processor.bus.doorbells(work_queue(LIGHT), DOORBELLS_AT_ONCE)
-    while not processor.supervisor.stopping.is_set():
-        await doorbells.wait(processor.settings.poll_seconds)
-        jobs = await claim(processor, kinds)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(doorbells.answer(more_slots=True))
-            while jobs:
-                await run_jobs(processor, jobs, scratch)
-                jobs = await claim(processor, kinds)
+    try:
+        if kinds:  # the first job does not pay for the start of the fork server
+            await child.run(kinds[0], None, [])
+        while not processor.supervisor.stopping.is_set():
+            await doorbells.wait(processor.settings.poll_seconds)
+            jobs = await claim(processor, kinds)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(doorbells.answer(more_slots=True))
+                while jobs:
+                    if len(jobs) == BATCH:
+                        processor.relay.hold()  # more are waiting
+                    await run_jobs(processor, child, jobs, scratch)
+                    jobs = await claim(processor, kinds)
+            await child.leave_if_old()
+    finally:
+        await child.leave()
     await doorbells.close()
 
 
@@ -74,14 +82,14 @@ async def claim(processor: Processor, kinds: list[str]) -> list[Row]:
     return []
 
 
-async def run_jobs(processor: Processor, jobs: list[Row], scratch: Path) -> None:
+async def run_jobs(processor: Processor, child: LightChild, jobs: list[Row], scratch: Path) -> None:
     """Run a claimed batch to the end of each of its attempts.
 
     If its child dies, the first job without an ending is run again alone, with everything that an
     attempt of its own has; those after it go back to the queue, and no failure is counted.
     """
     try:
-        unended = await _run_together(processor, jobs, scratch)
+        unended = await _run_together(processor, child, jobs)
     except asyncio.CancelledError:
         # The service is leaving and the grace is over; what has ended cannot be given back.
         await asyncio.shield(_release(processor, jobs))
@@ -98,31 +106,38 @@ async def run_jobs(processor: Processor, jobs: list[Row], scratch: Path) -> None
         await run_job(processor, job, scratch)
 
 
-async def _run_together(processor: Processor, jobs: list[Row], scratch: Path) -> list[Row]:
+async def _run_together(processor: Processor, child: LightChild, jobs: list[Row]) -> list[Row]:
     """Run and finish; the jobs that have no ending."""
     start = time.monotonic()
-    endings = await _run_batch(processor, jobs[0]["kind"], jobs, scratch)
+    batch = [job["params"] for job in jobs]
+    endings = await child.run(jobs[0]["kind"], jobs[0]["workspace_id"], batch)
     await processor.failpoints.reach("processor.batch.computed")
     ended = list(zip(jobs, endings, strict=False))
     finished = await _finish(processor, ended)
     await processor.failpoints.reach("processor.batch.finished")
+    outcomes: Counter[str] = Counter()
+    seconds = JOB_SECONDS.labels(jobs[0]["kind"])
     for job, (ending, log) in ended:
-        with structlog.contextvars.bound_contextvars(
-            job=str(job["id"]), kind=job["kind"], attempt=job["attempt"]
-        ):
-            if job["id"] in finished:
-                outcome = "succeeded"
-            elif isinstance(ending, Answer):  # not ours to finish, or the COMMIT's answer was lost
-                outcome = await finish(processor, job, Done(ending.result, []), log)
-            else:
-                outcome = await end(processor, job, ending, log)
-        JOBS_ENDED.labels(job["kind"], outcome).inc()
-        JOB_SECONDS.labels(job["kind"]).observe(time.monotonic() - start)
+        done = job["id"] in finished
+        outcomes["succeeded" if done else await _end_alone(processor, job, ending, log)] += 1
+        seconds.observe(time.monotonic() - start)
+    for outcome, count in outcomes.items():
+        JOBS_ENDED.labels(jobs[0]["kind"], outcome).inc(count)
     return jobs[len(endings) :]
 
 
+async def _end_alone(processor: Processor, job: Row, ending: Ending, log: LogTail) -> str:
+    """Say how a job ended that has not been finished with the others; the outcome."""
+    with structlog.contextvars.bound_contextvars(
+        job=str(job["id"]), kind=job["kind"], attempt=job["attempt"]
+    ):
+        if isinstance(ending, Answer):  # not ours to finish, or the COMMIT's answer was lost
+            return await finish(processor, job, Done(ending.result, []), log)
+        return await end(processor, job, ending, log)
+
+
 async def _finish(
-    processor: Processor, ended: list[tuple[Row, tuple[Answer | PointmillError, LogTail]]]
+    processor: Processor, ended: list[tuple[Row, tuple[Ending, LogTail]]]
 ) -> set[UUID]:
     """Commit the successes in one step; the ids of those that were ours to finish."""
     done = [
@@ -146,34 +161,24 @@ async def _release(processor: Processor, jobs: list[Row]) -> None:
         await release(processor, job)
 
 
-async def _run_batch(
-    processor: Processor, kind: str, jobs: list[Row], scratch: Path
-) -> list[tuple[Answer | PointmillError, LogTail]]:
-    with tempfile.TemporaryDirectory(prefix="light-", dir=scratch) as folder:
-        order = _order(processor, kind, jobs, Path(folder))
-        return await run_batch(processor.forks, order, _bounds(processor))
-
-
-def _order(processor: Processor, kind: str, jobs: list[Row], folder: Path) -> Order:
-    return Order(
-        kind=kind,
+def _child(processor: Processor, scratch: Path) -> LightChild:
+    """The slot's child. A batch must be over, and told, before its lease is."""
+    order = Order(
+        kind="",
         params={},
         source=None,
         source_name=None,
-        out=folder,
-        scratch=folder,
+        out=scratch,
+        scratch=scratch,
         memory_bytes=MEMORY_BYTES,
         workers=1,
         sandbox=processor.settings.sandbox_required,
-        batch=tuple(job["params"] for job in jobs),
+        batches=True,
     )
-
-
-def _bounds(processor: Processor) -> Bounds:
-    """A batch must be over, and told, before its lease is."""
-    return Bounds(
+    bounds = Bounds(
         seconds=processor.settings.lease_seconds / 2,
         memory_bytes=MEMORY_BYTES,
         scratch_bytes=min(processor.settings.scratch_bytes, 1 << 28),
         processes=8,
     )
+    return LightChild(processor.forks, order, bounds, scratch)

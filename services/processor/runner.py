@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import structlog
 
-from services.processor.forks import Forks
+from services.processor.forks import Forks, in_memory
 from services.processor.metrics import ATTEMPTS_SANDBOXED, ATTEMPTS_STOPPED
 from services.processor.process_tree import Child, ChildDied
 from services.processor.sandbox import LEVELS, Level
@@ -30,7 +30,8 @@ logger = structlog.get_logger()
 class Order:
     """What a child is told. Paths are local and exist; `sandbox` is the least level it may work at.
 
-    With a `batch` the task is run once for each of its parameters, one after the other.
+    With `batches` the task is not run for `params`, but once for each parameters of the lists that
+    follow the order on stdin, one list a line.
     """
 
     kind: str
@@ -43,16 +44,16 @@ class Order:
     workers: int
     sandbox: Level = "rlimits"
     inputs: Mapping[str, Path] = field(default_factory=dict)
-    batch: tuple[dict[str, Any], ...] | None = None
+    batches: bool = False
 
     def to_json(self) -> bytes:
-        """The order as the child reads it on stdin."""
+        """The order as the child reads it on stdin: one line."""
         return orjson.dumps(
             {
                 "parent": os.getpid(),
                 "kind": self.kind,
                 "params": self.params,
-                "batch": self.batch,
+                "batches": self.batches,
                 "source": str(self.source) if self.source else None,
                 "source_name": self.source_name,
                 "inputs": {name: str(path) for name, path in self.inputs.items()},
@@ -73,6 +74,9 @@ class Answer:
     products: list[dict[str, str]]
 
 
+Ending: TypeAlias = Answer | PointmillError
+
+
 class LogTail:
     """The last lines that a child has written to stderr, without secrets and without control characters."""
 
@@ -84,7 +88,9 @@ class LogTail:
     def add(self, line: bytes) -> None:
         """Keep a line."""
         text = line.decode(errors="replace").rstrip()[:LOG_LINE_CHARACTERS]
-        self._lines.append(mask("".join(c if c.isprintable() or c == "\t" else "?" for c in text)))
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() or c == "\t" else "?" for c in text)
+        self._lines.append(mask(text))
 
     def text(self) -> str | None:
         """The lines; None when there are none."""
@@ -121,29 +127,10 @@ async def run_child(
     status = await _live(forks, order, bounds, _Listener(endings.append, on_progress, log))
     if not endings:
         raise _silent_death(status, order.kind)
-    ending = _understand(endings[-1])
+    ending = understand(endings[-1])
     if isinstance(ending, PointmillError):
         raise ending
     return ending
-
-
-async def run_batch(
-    forks: Forks, order: Order, bounds: Bounds
-) -> list[tuple[Answer | PointmillError, LogTail]]:
-    """Run the order's batch in one process tree: the ending and the log of each job, in order.
-
-    There are fewer endings than jobs if the tree died, or was stopped, on the way: the first job
-    without one was it.
-    """
-    endings: list[dict[str, Any]] = []
-    try:
-        async with asyncio.timeout(bounds.seconds):  # the fork server's start included
-            await _live(forks, order, bounds, _Listener(endings.append, lambda _: None, LogTail()))
-    except PointmillError as error:
-        logger.warning("batch_stopped", kind=order.kind, code=error.code, detail=error.detail)
-    except TimeoutError:
-        logger.warning("batch_stopped", kind=order.kind, code="time_limit")
-    return [(_understand(words), LogTail(words.get("log", ""))) for words in endings]
 
 
 @dataclass(frozen=True)
@@ -162,7 +149,8 @@ async def _live(forks: Forks, order: Order, bounds: Bounds, listener: _Listener)
         TaskFailed: it exceeded a bound.
         ChildDied: it could not be started.
     """
-    child = await forks.spawn(order.kind, order.to_json(), order.scratch)
+    with in_memory(order.to_json()) as stdin:
+        child = await forks.spawn(order.kind, stdin, order.scratch)
     try:
         working = asyncio.create_task(_converse(child, listener))
         folders = (order.out, order.scratch)
@@ -187,10 +175,10 @@ async def _live(forks: Forks, order: Order, bounds: Bounds, listener: _Listener)
             working.cancel()
             watching.cancel()
     finally:
-        await _to_the_end(child)
+        await to_the_end(child)
 
 
-async def _to_the_end(child: Child) -> None:
+async def to_the_end(child: Child) -> None:
     """Kill the tree and see it dead, however often this is cancelled meanwhile."""
     ending = asyncio.create_task(child.end())
     cancelled = None
@@ -205,30 +193,40 @@ async def _to_the_end(child: Child) -> None:
 
 async def _converse(child: Child, listener: _Listener) -> int:
     """Hear the child to its end; its exit status."""
-    await asyncio.gather(_read_words(child, listener), _read_log(child, listener.log))
+    await asyncio.gather(_read_words(child, listener), read_log(child, listener.log))
     return await child.wait()
 
 
 async def _read_words(child: Child, listener: _Listener) -> None:
-    level = None
-    async for line in _lines(child.stdout):
-        try:
-            words = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue  # a native library that writes to the first descriptor
-        if not isinstance(words, dict):
-            continue
-        if level is None and words.get("sandbox") in LEVELS:  # said before the task is loaded
-            level = words["sandbox"]
-            logger.info("attempt_sandboxed", sandbox=level)
-            ATTEMPTS_SANDBOXED.labels(level).inc()
+    async for words in words_of(child):
+        if "sandbox" in words:  # said once, before the task is loaded
+            note_level(words["sandbox"])
         elif "progress" in words:
             listener.on_progress(words["progress"])
         else:
             listener.on_ending(words)
 
 
-async def _read_log(child: Child, log: LogTail) -> None:
+def note_level(level: str) -> None:
+    """Tell how far a child is shut in."""
+    if level in LEVELS:
+        logger.info("attempt_sandboxed", sandbox=level)
+        ATTEMPTS_SANDBOXED.labels(level).inc()
+
+
+async def words_of(child: Child) -> AsyncIterator[dict[str, Any]]:
+    """What a child says, line by line, to its end."""
+    async for line in _lines(child.stdout):
+        try:
+            words = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue  # a native library that writes to the first descriptor
+        if isinstance(words, dict):
+            yield words
+
+
+async def read_log(child: Child, log: LogTail) -> None:
+    """Keep what a child logs, to its end."""
     async for line in _lines(child.stderr):
         log.add(line)
 
@@ -244,7 +242,7 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
         yield line
 
 
-def _understand(words: dict[str, Any]) -> Answer | PointmillError:
+def understand(words: dict[str, Any]) -> Ending:
     """What a child's last words on a job mean."""
     if "result" in words:
         return Answer(words["result"], words["products"])

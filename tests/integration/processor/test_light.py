@@ -1,16 +1,12 @@
 """Light jobs: many at a time, each with an end of its own."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.processor import light
-from services.processor.forks import Forks
 from services.processor.light import BATCH
-from services.processor.runner import Answer, Order, run_batch
-from services.processor.watch import Bounds
+from services.processor.light_child import LightChild
 from sql.bootstrap import DEFAULT_WORKSPACE
 from tests.fixtures.processors import Bench, eventually
 
@@ -64,14 +60,15 @@ async def test_the_job_that_kills_its_batch_ends_alone_and_costs_the_others_noth
 ) -> None:
     batches: list[int] = []
 
-    async def with_a_death(forks: Any, order: Any, bounds: Any) -> Any:
+    async def with_a_death(child: Any, kind: str, workspace: Any, batch: Any) -> Any:
         """The child dies at the job that says so."""
-        batches.append(len(order.batch))
-        deadly = [n for n, params in enumerate(order.batch) if params.get("first") == "die"]
-        endings = await run_batch(forks, order, bounds)
+        batches.append(len(batch))
+        deadly = [n for n, params in enumerate(batch) if params.get("first") == "die"]
+        endings = await run(child, kind, workspace, batch)
         return endings[: deadly[0]] if deadly else endings
 
-    monkeypatch.setattr(light, "run_batch", with_a_death)
+    run = LightChild.run
+    monkeypatch.setattr(LightChild, "run", with_a_death)
     await order_many(bench, 5)
     await bench.order("demo.print", {"first": "die"})
     await order_many(bench, 5)
@@ -85,31 +82,20 @@ async def test_the_job_that_kills_its_batch_ends_alone_and_costs_the_others_noth
     assert batches == [0, 11, 5]  # the first one warms the fork server up
 
 
-async def test_a_batch_that_is_stopped_halfway_is_told_as_far_as_it_came(
-    forks: Forks, tmp_path: Path
-) -> None:
-    batch = ({"seconds": 0}, {"seconds": 0.1}, {"seconds": 60}, {"seconds": 0})
-    order = Order("demo.sleep", {}, None, None, tmp_path, tmp_path, 1 << 30, 1, batch=batch)
-    endings = await run_batch(forks, order, Bounds(seconds=1))
-    assert [ending for ending, _ in endings] == [
-        Answer({"slept": 0}, []),
-        Answer({"slept": 0.1}, []),
-    ]
-
-
 async def test_a_cancel_that_comes_while_the_batch_runs_is_kept(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await bench.order("demo.print")
     await order_many(bench, 2)
 
-    async def with_a_cancel(forks: Any, order: Any, bounds: Any) -> Any:
-        endings = await run_batch(forks, order, bounds)
+    async def with_a_cancel(child: Any, kind: str, workspace: Any, batch: Any) -> Any:
+        endings = await run(child, kind, workspace, batch)
         async with bench.database.connected("gateway") as connection:
             await connection.execute("select cancel_job($1, $2)", DEFAULT_WORKSPACE, job)
         return endings
 
-    monkeypatch.setattr(light, "run_batch", with_a_cancel)
+    run = LightChild.run
+    monkeypatch.setattr(LightChild, "run", with_a_cancel)
     async with bench.processor():
         await eventually(lambda: all_ended(bench, 3))
     assert (await bench.job(job))["state"] == "cancelled"
