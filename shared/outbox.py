@@ -129,7 +129,7 @@ class Relay:
                 continue
             rung[pool] += 1
             if rung[pool] <= _most_doorbells(work_key(pool)):
-                doorbells.append(_doorbell(pool, row["message"], self._service))
+                doorbells.append(doorbell(pool, row["message"], self._service))
         return doorbells
 
     async def _settle(
@@ -180,7 +180,7 @@ def _most_doorbells(key: str) -> int:
     return MOST_LIGHT_DOORBELLS if key == work_key(LIGHT) else MOST_DOORBELLS
 
 
-def _doorbell(pool: str, told: Mapping[str, Any], service: str) -> Outgoing:
+def doorbell(pool: str, told: Mapping[str, Any], service: str) -> Outgoing:
     """The doorbell beside what is told of a job: workers of the pool have something to claim."""
     job = told["subject"]
     hint = WorkAvailableV1(job_id=job, kind=told["data"]["kind"], pool=pool)

@@ -13,6 +13,7 @@ from jsonschema import Draft7Validator
 from shared import topology
 from shared.asyncapi import CHANNELS, build_document
 from shared.messages import CATALOGUE
+from shared.outbox import doorbell
 from sql.bootstrap import DEFAULT_WORKSPACE
 from tests.fixtures.database import Database
 
@@ -144,16 +145,19 @@ async def test_what_the_database_says_goes_where_the_document_says(database: Dat
             cloud,
         )
     async with database.connected() as connection:
-        rows = await connection.fetch("select exchange, routing_key, message::text from outbox")
-    assert len(rows) == 3
-    for row in rows:
-        message = json.loads(row["message"])
+        rows = await connection.fetch(
+            "select exchange, routing_key, message::text, rings from outbox order by id"
+        )
+    assert [row["rings"] for row in rows] == [None, "default"]
+    told = [(row["exchange"], row["routing_key"], json.loads(row["message"])) for row in rows]
+    bell = doorbell("default", told[1][2], "gateway")
+    for exchange, key, message in [*told, (bell.exchange, bell.routing_key, bell.message)]:
         assert fits(message)
         channel = next(
             channel
             for channel in CHANNELS.values()
             if message["type"] in {class_.TYPE for class_ in channel.messages}
         )
-        assert row["exchange"] == channel.exchange
+        assert exchange == channel.exchange
         pattern = re.sub(r"\\{\w+\\}", "[^.]+", re.escape(channel.address or ""))
-        assert re.fullmatch(pattern, row["routing_key"])
+        assert re.fullmatch(pattern, key)

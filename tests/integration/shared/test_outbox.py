@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +12,7 @@ import aio_pika
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from shared import topology
+from shared import outbox, topology
 from shared.bus import Bus
 from shared.db import open_database
 from shared.failpoints import Failpoints
@@ -29,16 +30,20 @@ async def leave(
     key: str = KEY,
     service: str = "processor",
     exchange: str = topology.EVENTS,
+    rings: str | None = None,
 ) -> str:
     """Commit an outbox row; returns its message's id."""
-    message = {"specversion": "1.0", "id": str(uuid4()), "source": "/t", "type": "t.v1", "data": {}}
+    message = {"specversion": "1.0", "id": str(uuid4()), "source": "/t", "type": "t.v1"}
+    message |= {"subject": str(uuid4()), "data": {"kind": "demo.sleep"}}
     async with database.connected() as connection:
         await connection.execute(
-            "insert into outbox (service, exchange, routing_key, mandatory, message) values ($1, $2, $3, true, $4)",
+            "insert into outbox (service, exchange, routing_key, mandatory, message, rings)"
+            " values ($1, $2, $3, true, $4, $5)",
             service,
             exchange,
             key,
             json.dumps(message),
+            rings,
         )
     return message["id"]
 
@@ -141,6 +146,41 @@ async def test_of_many_doorbells_for_a_pool_only_the_first_few_ring(
         assert sorted(await received(broker, 60)) == sorted(facts)
         await eventually(lambda: _empty(database))
     assert await waiting(broker, topology.work_queue("default")) == MOST_DOORBELLS
+
+
+async def test_a_row_that_rings_has_a_doorbell_sent_beside_its_message(
+    database: Database, broker: Broker
+) -> None:
+    facts = [await leave(database, rings="default") for _ in range(60)]
+    async with relaying(database, broker):
+        assert sorted(await received(broker, 60)) == sorted(facts)
+        await eventually(lambda: _empty(database))
+    assert await waiting(broker, topology.work_queue("default")) == MOST_DOORBELLS
+
+
+async def test_a_doorbell_that_nobody_takes_keeps_no_message_back(
+    database: Database, broker: Broker
+) -> None:
+    fact = await leave(database, rings="nowhere")
+    async with relaying(database, broker):
+        assert await received(broker, 1) == [fact]
+        await eventually(lambda: _empty(database))
+
+
+async def test_work_at_hand_holds_the_relay_back_but_not_for_long(
+    database: Database, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MOST_HELD_SECONDS", 1.5)
+    async with relaying(database, broker) as relay:
+        fact = await leave(database)
+        began = time.monotonic()
+        receiving = asyncio.create_task(received(broker, 1))
+        while not receiving.done():
+            relay.hold()
+            relay.wake()
+            await asyncio.sleep(0.05)
+        assert receiving.result() == [fact]
+        assert 0.3 < time.monotonic() - began < 4
 
 
 async def waiting(broker: Broker, queue: str) -> int:

@@ -61,7 +61,7 @@ async def events(moves: Moves, job: UUID) -> list[tuple[int, str]]:
 
 async def doorbells(moves: Moves, job: UUID) -> list[str]:
     rows = await moves.owner.fetch(
-        "select service from outbox where exchange = 'pointmill.work' and message ->> 'subject' = $1",
+        "select service from outbox where rings is not null and message ->> 'subject' = $1",
         str(job),
     )
     return [row["service"] for row in rows]
