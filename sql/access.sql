@@ -66,6 +66,8 @@ grant insert on dead_letter_acts to gateway, processor, notifier;
 grant select on dead_letter_acts to gateway;
 grant execute on function move_dead_letter(uuid, text, text, text, bytea) to gateway, processor, notifier;
 
+grant execute on function read_live_events(uuid, xid8, bigint, integer) to gateway;
+
 -- processor
 grant execute on function keep_dead_letter(bytea, text, text, text, text, text, text, text, text, jsonb, bytea,
     bigint, boolean) to processor;

@@ -36,6 +36,7 @@ from services.gateway.routes import (
 )
 from services.gateway.routes.docs import mount_docs
 from services.gateway.routes.health import mount_health
+from services.gateway.routes.live import routes as live_routes
 from services.gateway.settings import Settings
 from services.gateway.signing import Signer
 from shared import topology
@@ -50,7 +51,7 @@ from shared.presence import stay_registered
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0051"
+SCHEMA = "0061"
 ROUTES = (
     projects.routes,
     clouds.routes,
@@ -58,6 +59,7 @@ ROUTES = (
     jobs.routes,
     job_batches.routes,
     events.routes,
+    live_routes,
     schedules.routes,
     kinds.routes,
     products.routes,
@@ -92,7 +94,7 @@ async def open_gateway(settings: Settings, supervisor: Supervisor) -> AsyncItera
             exchanges=(topology.EVENTS, topology.WORK, topology.CONTROL),
         )
         stack.push_async_callback(bus.close)
-        metrics, live, failpoints = open_metrics(), Live(), Failpoints.from_environment()
+        metrics, live, failpoints = open_metrics(), Live(database), Failpoints.from_environment()
         api_keys = Keys(database)
         relay = Relay(database, bus.publisher, failpoints, "gateway", metrics.relayed)
         stack.push_async_callback(supervisor.stop)

@@ -48,10 +48,8 @@ class Caller:
     @classmethod
     async def from_request(cls, request: web.Request) -> Self:
         """The caller, or a refusal that does not say what is wrong with the key."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        found = None
-        if scheme.lower() == "bearer":
-            found = await request.app[GATEWAY].keys.find(token.strip())
+        token = _token(request)
+        found = None if token is None else await request.app[GATEWAY].keys.find(token)
         if found is None:
             raise Problem(UNAUTHORIZED, headers=CHALLENGE)
         caller = cls(
@@ -65,6 +63,19 @@ class Caller:
         """Refuse a caller whose role is too low."""
         if not self.role.allows(self.needs):
             raise Problem(ROLE_TOO_LOW, f"It needs the role {self.needs}; yours is {self.role}.")
+
+
+def _token(request: web.Request) -> str | None:
+    """The key that a request carries, where it carries one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    # A browser can set no header of a WebSocket but this one, and no other site can read it.
+    for protocol in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
+        kind, _, token = protocol.strip().partition(".")
+        if kind == "bearer":
+            return token
+    return None
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,12 @@ UNSUPPORTED_ENCODING = Kind(
     "The body is compressed in transit",
     "Send the bytes as they are, without `Content-Encoding`.",
 )
+UPGRADE_REQUIRED = Kind(
+    "upgrade_required",
+    426,
+    "This address speaks WebSocket only",
+    "Connect with a WebSocket, or follow GET /v1/events.",
+)
 RANGE_NOT_SATISFIABLE = Kind(
     "range_not_satisfiable",
     416,

@@ -325,6 +325,14 @@ select * from retry_jobs($1, $2, $3, $4, $5)
 -- What has happened to a job after the event of this sequence.
 select sequence, type, message, created_at from read_job_events($1, $2, $3)
 
+-- name: read_live_events
+-- What has happened in a workspace after a place; up to the first that is not settled it is complete.
+select * from read_live_events($1, $2::text::xid8, $3, $4)
+
+-- name: read_live_place
+-- The oldest transaction that still runs: everything of those before it can be read.
+select pg_snapshot_xmin(pg_current_snapshot())::text
+
 -- name: read_cloud_products
 -- The latest product of each name of a cloud.
 select * from read_cloud_products($1, $2)
