@@ -1103,6 +1103,7 @@ CREATE TABLE public.job_events (
     type text NOT NULL,
     message jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id(),
     CONSTRAINT job_events_type_check CHECK ((type = ANY (ARRAY['queued'::text, 'started'::text, 'retry_scheduled'::text, 'cancel_requested'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text])))
 );
 
@@ -1121,6 +1122,20 @@ CREATE FUNCTION public.read_job_products(p_workspace uuid, p_job uuid) RETURNS S
 begin
     perform enter_workspace(p_workspace);
     return query select * from products where job_id = p_job order by name;
+end
+$$;
+
+CREATE FUNCTION public.read_live_events(p_workspace uuid, p_xid xid8, p_id bigint, p_limit integer) RETURNS TABLE(xid text, id bigint, job_id uuid, type text, message jsonb, settled boolean)
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform enter_workspace(p_workspace);
+    return query
+        select e.xid::text, e.id, e.job_id, e.type, e.message,
+               e.xid < pg_snapshot_xmin(pg_current_snapshot())
+        from job_events e
+        where e.workspace_id = p_workspace and (e.xid, e.id) > (p_xid, p_id)
+        order by e.xid, e.id limit p_limit;
 end
 $$;
 
@@ -1997,6 +2012,8 @@ CREATE INDEX jobs_to_start ON public.jobs USING btree (start_by) WHERE (state = 
 CREATE INDEX jobs_waiting ON public.jobs USING btree (depth, id) WHERE (state = 'waiting'::public.job_state);
 
 CREATE INDEX kind_starts_in_order ON public.kind_starts USING btree (kind, at);
+
+CREATE INDEX live_events ON public.job_events USING btree (workspace_id, xid, id);
 
 CREATE INDEX outbox_to_relay ON public.outbox USING btree (service, available_at, id);
 

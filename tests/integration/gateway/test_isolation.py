@@ -102,7 +102,7 @@ async def test_what_belongs_to_another_is_not_there(
 async def test_a_list_holds_nothing_of_another(
     running: Running, theirs: dict[str, str], path: str
 ) -> None:
-    if "{" in path or path == "/v1/kinds":
+    if "{" in path or path in {"/v1/kinds", "/v1/live", "/v1/events"}:  # streams: test_live.py
         return
     answer = await running.api("GET", path)
     assert answer.status == 200
