@@ -7,7 +7,7 @@ import pytest
 from services.gateway.problems import Problem
 from services.gateway.signing import Signer
 
-SOON = time.time() + 60
+SOON = time.time() + 3600
 ALLOWED = {"job": "1"}
 
 
