@@ -23,7 +23,7 @@ ifneq ($(wildcard $(CORPUS)/MANIFEST.csv),)
 export POINTMILL_CORPUS ?= $(CORPUS)
 endif
 
-.PHONY: help venv demo up down logs status check test chaos soak test-versions test-rabbitmq4 fuzz-engine bench-engine bench-engine-large bench-jobs contracts lock clean
+.PHONY: help venv demo up down logs status check test chaos soak test-versions test-rabbitmq4 fuzz-engine bench-engine bench-engine-large bench-jobs bench-live contracts lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -94,6 +94,9 @@ bench-jobs: ## Measure the job core beside FastAPI with Celery and with FastStre
 	@$(BIN)/uv venv -q --allow-existing --python $(BIN)/python .local/bench/venv
 	@$(BIN)/uv pip sync -q --python .local/bench/venv --require-hashes requirements/bench.txt
 	@$(BIN)/python -m tests.bench.jobs
+
+bench-live: up ## Measure 1,000 WebSockets and 200 requests a second at one gateway on one core (1 min)
+	@source .local/env && $(BIN)/python -m tests.bench.live
 
 contracts: up ## Write the generated contracts anew: schema.sql, schemas of messages and certificate, broker definitions
 	@$(BIN)/python -m shared.messages.publish
