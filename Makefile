@@ -23,7 +23,7 @@ ifneq ($(wildcard $(CORPUS)/MANIFEST.csv),)
 export POINTMILL_CORPUS ?= $(CORPUS)
 endif
 
-.PHONY: help venv demo up down logs status check test chaos soak test-versions test-rabbitmq4 fuzz-engine bench-engine bench-engine-large bench-jobs bench-live contracts lock clean
+.PHONY: help venv demo up down logs status check test chaos soak test-versions test-rabbitmq4 test-api fuzz-engine bench-engine bench-engine-large bench-jobs bench-live contracts lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -79,6 +79,11 @@ test-rabbitmq4: ## The tests of the bus against RabbitMQ 4.0, from Debian 13 unp
 	@$(PREPARE) --servers
 	@programs=$$($(BIN)/python -m tests.rabbitmq4 .local/debian13) && export PATH="$$programs:$$PATH" && \
 		rabbitmqctl version && $(BIN)/pytest -q --timeout 300 $(BUS_TESTS)
+
+test-api: ## schemathesis over the running gateway, longer and from another seed (MINUTES=10 SEED=7)
+	@$(PREPARE) --servers
+	@POINTMILL_SCHEMATHESIS_SECONDS=$$(( $(MINUTES) * 60 )) POINTMILL_SCHEMATHESIS_SEED=$(SEED) \
+		$(BIN)/pytest -q tests/integration/gateway/test_conformance.py
 
 fuzz-engine: venv ## Send 1,000 mutated files through the engine (COUNT=50 SEED=7 for others; 10 min)
 	@$(BIN)/python -m tests.fuzz --count $(COUNT) --seed $(SEED)

@@ -21,7 +21,8 @@ document (openapi.py). Signatures are read once, when the decorator runs.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -212,9 +213,33 @@ class Routes:
 def mount(app: web.Application, *groups: Routes) -> tuple[Route, ...]:
     """Serve the operations; gives them back for the document."""
     routes = tuple(route for group in groups for route in group)
+    by_path: dict[str, list[Route]] = defaultdict(list)
     for route in routes:
-        handler = route.handler()
-        app.router.add_route(route.method, route.path, handler, expect_handler=wait_to_be_asked)
-        if route.method == "GET" and "text/event-stream" not in route.media_types:
-            app.router.add_route("HEAD", route.path, handler)
+        by_path[route.path].append(route)
+    # A path that names a part comes before one that takes any: `…/{name}/url` before `…/{name}/{member}`.
+    for path in sorted(by_path, key=_parts_that_vary):
+        operations = by_path[path]
+        resource = app.router.add_resource(path)
+        allowed = set()
+        for route in operations:
+            handler = route.handler()
+            methods = {route.method}
+            if route.method == "GET" and "text/event-stream" not in route.media_types:
+                methods.add("HEAD")
+            for method in methods:
+                resource.add_route(method, handler, expect_handler=wait_to_be_asked)
+            allowed |= methods
+        # Else `GET /v1/jobs/cancel` would be the job `cancel`.
+        resource.add_route("*", _refuse_method(allowed), expect_handler=wait_to_be_asked)
     return routes
+
+
+def _parts_that_vary(path: str) -> list[bool]:
+    return ["{" in part for part in path.split("/")]
+
+
+def _refuse_method(allowed: Iterable[str]) -> Handler:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse

@@ -59,6 +59,12 @@ def _refuse_scalar(value: Any, path: str) -> None:
         raise ValueError(f"holds an integer of more than 64 bits{where}")
 
 
+def _integral(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Stands last in the annotation of an integer in a body: JSON knows no integers, 1.0 is one as well.
+WHOLE = BeforeValidator(_integral)
 Text = Annotated[str, StringConstraints(max_length=10_000, pattern=NO_NUL)]
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=NO_CONTROL)

@@ -1,6 +1,8 @@
 """The OpenAPI 3.1 document, made from the registrations that serve the requests."""
 
 import inspect
+import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
@@ -10,6 +12,7 @@ from pydantic import TypeAdapter
 
 from services.gateway import problems
 from services.gateway.api import Route
+from services.gateway.examples import add_examples
 from services.gateway.problems import Kind, ProblemDocument
 
 Json = dict[str, Any]
@@ -21,6 +24,23 @@ IF_NONE_MATCH: Json = {
     "description": "The `ETag` of the answer that the client has: 304 if it still holds.",
     "schema": {"type": "string"},
 }
+REFERENCE = re.compile(r'"#/components/schemas/([^"]+)"')
+HEADERS: Json = {
+    name: {"description": description, "schema": {"type": "string"}, "example": example}
+    for name, description, example in (
+        ("ETag", "What it is now: for `If-Match` and `If-None-Match`.", '"v3-0a1b2c3d4e5f6071"'),
+        ("Idempotent-Replayed", "`true`: the answer is that of an earlier request.", "true"),
+        ("Link", "What follows in the list (RFC 8288).", '</v1/jobs?cursor=abc>; rel="next"'),
+        (
+            "Location",
+            "Where what was made or begun is to be seen.",
+            "/v1/jobs/01a20bc7-0b0c-7c41-b1d5",
+        ),
+        ("RateLimit", "`r`: requests left; `t`: seconds until all are.", '"default";r=4999;t=1'),
+        ("RateLimit-Policy", "`q` requests in `w` seconds.", '"default";q=5000;w=10'),
+        ("Retry-After", "Seconds after which it is worth while to ask.", "1"),
+    )
+}
 BINARY: Json = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -30,13 +50,16 @@ def build_document(routes: Sequence[Route], *, title: str, version: str, descrip
     paths: dict[str, Json] = defaultdict(dict)
     for route in routes:
         paths[route.path][route.method.lower()] = _operation(route, schemas)
+    used = _used(paths, schemas.definitions)
+    add_examples(used)
     return {
         # Without `jsonSchemaDialect`: swagger-ui shows a red warning for it.
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},
         "paths": dict(paths),
         "components": {
-            "schemas": schemas.definitions,
+            "schemas": used,
+            "headers": HEADERS,
             "securitySchemes": {
                 "key": {
                     "type": "http",
@@ -47,6 +70,17 @@ def build_document(routes: Sequence[Route], *, title: str, version: str, descrip
         },
         "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
     }
+
+
+def _used(paths: Json, definitions: Json) -> Json:
+    """The schemas that operations speak of; the models of queries are told parameter by parameter."""
+    used: Json = {}
+    wanted = set(REFERENCE.findall(json.dumps(paths)))
+    while wanted:
+        name = wanted.pop()
+        used[name] = definitions[name]
+        wanted |= set(REFERENCE.findall(json.dumps(definitions[name]))) - set(used)
+    return dict(sorted(used.items()))
 
 
 class _Schemas:
@@ -171,6 +205,8 @@ def _responses(route: Route, schemas: _Schemas) -> Json:
     responses: Json = {}
     for status in (route.status, *route.statuses):
         response: Json = {"description": HTTPStatus(status).phrase}
+        if headers := _headers(route, status):
+            response["headers"] = headers
         if route.signature.answer is not None:
             response["content"] = {"application/json": {"schema": schemas.of(route, "answer")}}
         elif route.signature.streams and status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
@@ -179,7 +215,10 @@ def _responses(route: Route, schemas: _Schemas) -> Json:
             }
         responses[str(status)] = response
     if route.reads_one:
-        responses["304"] = {"description": "What `If-None-Match` names still holds."}
+        responses["304"] = {
+            "description": "What `If-None-Match` names still holds.",
+            "headers": _headers(route, HTTPStatus.NOT_MODIFIED),
+        }
     by_status: dict[int, list[Kind]] = defaultdict(list)
     for kind in dict.fromkeys((*route.problems, *route.signature.problems, *implied(route))):
         by_status[kind.status].append(kind)
@@ -191,7 +230,28 @@ def _responses(route: Route, schemas: _Schemas) -> Json:
     return responses
 
 
+def _headers(route: Route, status: int) -> Json:
+    """What a good answer says besides its body."""
+    names = []
+    listed = "next" in getattr(route.signature.answer, "model_fields", {})
+    if listed:
+        names.append("Link")
+    if route.reads_one or route.method == "PATCH" or HTTPStatus.NOT_MODIFIED in route.statuses:
+        names.append("ETag")
+    if status in {HTTPStatus.CREATED, HTTPStatus.ACCEPTED}:
+        names.append("Location")
+    if status == HTTPStatus.ACCEPTED:
+        names.append("Retry-After")
+    if route.signature.once:
+        names.append("Idempotent-Replayed")
+    if route.signature.secured:
+        names += ["RateLimit", "RateLimit-Policy"]
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
 def _media(media_type: str) -> Json:
+    if media_type == "*/*":
+        return {}  # a product's own, which may be anything
     textual = media_type.startswith("text/") or media_type.endswith("json")
     return {} if textual else BINARY
 

@@ -261,7 +261,8 @@ def _json_reader(model: Any) -> Fetch:
 
     async def read(request: web.Request) -> Any:
         try:
-            return validate(await read_json(request))
+            # Strict: 0 is not false, and "1" is not 1.
+            return validate(await read_json(request), strict=True)
         except ValidationError as error:
             raise refuse_values(error, "body") from error
 

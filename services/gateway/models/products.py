@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.gateway.fields import WHOLE
 from services.gateway.models.shown import Page, Shown
 from shared.db import Row
 
@@ -41,7 +42,7 @@ class NewSignedLink(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+    seconds: Annotated[int, Field(ge=1, le=86_400), WHOLE] = 300
 
 
 class SignedLink(BaseModel):

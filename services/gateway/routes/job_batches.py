@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from services.gateway.api import Reply, Routes
 from services.gateway.caller import Editor
-from services.gateway.fields import Order
+from services.gateway.fields import WHOLE, Order
 from services.gateway.models.jobs import JobBatch
 from services.gateway.once import GatewayOnce
 from services.gateway.problems import INVALID_REQUEST, Problem
@@ -35,7 +35,7 @@ class JobFilter(Order):
         ErrorCode | None, Field(description="Their latest failure has this code.")
     ] = None
     limit: Annotated[
-        int, Field(ge=0, le=1000, description="How many at most now; 0 only counts.")
+        int, Field(ge=0, le=1000, description="How many at most now; 0 only counts."), WHOLE
     ] = 500
 
     def named(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller, Editor, Viewer
-from services.gateway.fields import NO_CONTROL, Document
+from services.gateway.fields import NO_CONTROL, WHOLE, Document
 from services.gateway.models.jobs import Job, Jobs
 from services.gateway.once import GatewayOnce
 from services.gateway.orders import check_order
@@ -59,7 +59,7 @@ class NewJob(Waiting):
     params: Document = Field(default_factory=dict)
     cloud: Annotated[UUID | None, Field(description="The cloud whose file it works on.")] = None
     priority: Annotated[
-        int, Field(ge=-100, le=100, description="Higher first, within the workspace.")
+        int, Field(ge=-100, le=100, description="Higher first, within the workspace."), WHOLE
     ] = 0
     unique_key: Annotated[
         UniqueKey | None, Field(description="Of the jobs with this key only one goes on at a time.")

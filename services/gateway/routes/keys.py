@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from services.gateway.api import Reply, Routes
 from services.gateway.caller import Admin
-from services.gateway.fields import Name, Order
+from services.gateway.fields import WHOLE, Name, Order
 from services.gateway.keys import key_of, new_key
 from services.gateway.models.keys import ApiKey, ApiKeys, NewApiKey
 from services.gateway.problems import (
@@ -49,7 +49,7 @@ class Rotation(Order):
     """How a key gets another secret."""
 
     grace_seconds: Annotated[
-        int, Field(ge=0, le=30 * DAY, description="How long the old secret opens as well.")
+        int, Field(ge=0, le=30 * DAY, description="How long the old secret opens as well."), WHOLE
     ] = DAY
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from services.gateway.api import Header, Reply, Routes
 from services.gateway.caller import Operator, Viewer
-from services.gateway.fields import Name, Order, Version
+from services.gateway.fields import WHOLE, Name, Order, Version
 from services.gateway.merging import absent
 from services.gateway.models.kinds import JobKind, Kinds
 from services.gateway.problems import KIND_NOT_FOUND, PRECONDITION_FAILED, Problem
@@ -28,6 +28,7 @@ class KindChange(Order):
     starts_per_minute: Annotated[
         int | None,
         Field(ge=1, le=1_000_000, description="Of the whole system; null takes the limit away."),
+        WHOLE,
     ] = absent()
 
 

@@ -61,7 +61,7 @@ async def list_job_products(gateway: Gateway, caller: Viewer, job_id: UUID) -> P
 @routes.get(
     "/v1/clouds/{cloud_id}/products/{name}",
     problems=(CLOUD_NOT_FOUND, *DOWNLOAD_PROBLEMS),
-    media_types=("application/octet-stream",),
+    media_types=("*/*",),
     statuses=(206, 304, 307),
 )
 async def download_cloud_product(  # noqa: PLR0913, PLR0917 - what a request holds
@@ -85,7 +85,7 @@ async def download_cloud_product(  # noqa: PLR0913, PLR0917 - what a request hol
 @routes.get(
     "/v1/jobs/{job_id}/products/{name}",
     problems=(JOB_NOT_FOUND, *DOWNLOAD_PROBLEMS),
-    media_types=("application/octet-stream",),
+    media_types=("*/*",),
     statuses=(206, 304, 307),
 )
 async def download_job_product(  # noqa: PLR0913, PLR0917 - what a request holds
@@ -109,7 +109,7 @@ async def download_job_product(  # noqa: PLR0913, PLR0917 - what a request holds
 @routes.get(
     "/v1/clouds/{cloud_id}/products/{name}/{member}",
     problems=(CLOUD_NOT_FOUND, *MEMBER_PROBLEMS),
-    media_types=("application/octet-stream",),
+    media_types=("*/*",),
     statuses=(206, 304),
 )
 async def download_cloud_product_member(  # noqa: PLR0913, PLR0917 - what a request holds
@@ -131,7 +131,7 @@ async def download_cloud_product_member(  # noqa: PLR0913, PLR0917 - what a requ
 @routes.get(
     "/v1/jobs/{job_id}/products/{name}/{member}",
     problems=(JOB_NOT_FOUND, *MEMBER_PROBLEMS),
-    media_types=("application/octet-stream",),
+    media_types=("*/*",),
     statuses=(206, 304),
 )
 async def download_job_product_member(  # noqa: PLR0913, PLR0917 - what a request holds

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Caller, Editor, Viewer
-from services.gateway.fields import Document, Name, Version
+from services.gateway.fields import WHOLE, Document, Name, Version
 from services.gateway.merging import absent, merged
 from services.gateway.models.jobs import Job, Jobs
 from services.gateway.models.schedules import Missed, Overlap, Preview, Schedule, Schedules
@@ -34,7 +34,7 @@ from shared.db import Row, Transaction
 
 routes = Routes("schedules")
 PREVIEWED = 5
-Priority = Annotated[int, Field(ge=-100, le=100, description="Of its jobs; higher first.")]
+Priority = Annotated[int, Field(ge=-100, le=100, description="Of its jobs; higher first."), WHOLE]
 WhenOverlapping = Annotated[
     Overlap,
     Field(

@@ -75,7 +75,7 @@ async def sign_cloud_product(
 @routes.get(
     "/v1/signed/{ticket}/{name}",
     problems=(TICKET_INVALID, *DOWNLOAD_PROBLEMS),
-    media_types=("application/octet-stream",),
+    media_types=("*/*",),
     statuses=(206, 304),
 )
 async def download_signed(
@@ -90,7 +90,7 @@ async def download_signed(
 @routes.get(
     "/v1/signed/{ticket}/{name}/{member}",
     problems=(TICKET_INVALID, *MEMBER_PROBLEMS),
-    media_types=("application/octet-stream",),
+    media_types=("*/*",),
     statuses=(206, 304),
 )
 async def download_signed_member(

@@ -33,12 +33,11 @@ def _check_url(url: str) -> str:
 
 Url = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=2000, pattern=r"^[\x21-\x7e]+$"),
+    StringConstraints(min_length=1, max_length=2000, pattern=r"^[!#-;=?-\[\]_a-z~]+$"),
     AfterValidator(_check_url),
     Field(
         json_schema_extra={
-            "format": "uri",
-            "pattern": r"^https?://[a-z0-9.-]+(:[0-9]{1,4})?(/[\x21-\x7e]*)?$",
+            "pattern": r"^https?://[a-z0-9.-]+(:[0-9]{1,4})?(/[!#-;=?-Z_a-z~]*)?$",
         },
         examples=["https://example.org/pointmill"],
     ),

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from services.gateway.api import Header, Query, Reply, Routes
 from services.gateway.caller import Operator
-from services.gateway.fields import Order, Version
+from services.gateway.fields import WHOLE, Order, Version
 from services.gateway.merging import absent
 from services.gateway.models.shown import Page, Shown
 from services.gateway.paging import Listing
@@ -42,9 +42,9 @@ class Workspaces(Page[Workspace]):
 class WorkspaceChange(Order):
     """What operators set of a workspace; what is left out stays."""
 
-    weight: Annotated[int, Field(ge=1, le=1000)] = absent()
+    weight: Annotated[int, Field(ge=1, le=1000), WHOLE] = absent()
     max_running: Annotated[
-        int | None, Field(ge=0, le=1_000_000, description="Null takes the cap away.")
+        int | None, Field(ge=0, le=1_000_000, description="Null takes the cap away."), WHOLE
     ] = absent()
 
 

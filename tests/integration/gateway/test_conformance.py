@@ -1,0 +1,75 @@
+"""schemathesis, with every check of its own, over the running gateway: what the document says is so."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.gateway.app import ROUTES
+from tests.integration.gateway.conftest import OTHER_WORKSPACE, Running
+from tests.integration.gateway.test_dead_letters import keep
+from tests.integration.gateway.test_products import milled  # noqa: F401 - a fixture
+
+FOLDER = Path(__file__).parent / "schemathesis"
+SECONDS = int(os.environ.get("POINTMILL_SCHEMATHESIS_SECONDS", "40"))
+SEED = os.environ.get("POINTMILL_SCHEMATHESIS_SEED", "1")
+LETTERS = 200
+
+
+async def stage(running: Running, cloud: dict[str, Any], seen: Path) -> dict[str, Any]:
+    """What the hooks need and no request makes."""
+    links = {}
+    for name in ("info", "tiles3d"):
+        link = await running.api.make(f"/v1/jobs/{cloud['job']}/products/{name}/url")
+        links[name] = link["href"].partition("/v1/signed/")[2]
+    return {
+        "base": running.api.base,
+        "key": running.api.key,
+        "seen": str(seen),
+        "letters": [await keep(running, f"letter {number}".encode()) for number in range(LETTERS)],
+        "job": cloud["job"],
+        "cloud": cloud["cloud"],
+        "workspace": str(OTHER_WORKSPACE),
+        "links": links,
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 240)
+async def test_the_gateway_does_what_its_document_says(
+    running: Running,
+    milled: dict[str, Any],  # noqa: F811 - the fixture
+    tmp_path: Path,
+) -> None:
+    seen = tmp_path / "seen"
+    staged = await stage(running, milled, seen)
+    program = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).parent / "schemathesis"),
+        "--config-file", str(FOLDER / "schemathesis.toml"),
+        "run", f"{running.api.base}/openapi.json",
+        "--header", f"Authorization: Bearer {running.api.key}",
+        "--checks", "all", "--continue-on-failure", "--no-color",
+        "--max-time", str(SECONDS), "--seed", SEED,
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(FOLDER),
+            "SCHEMATHESIS_HOOKS": "hooks",
+            "POINTMILL_STAGE": json.dumps(staged),
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await program.communicate()
+    assert program.returncode == 0, output.decode()
+    good = {
+        line.partition(" ")[2].strip()
+        for line in seen.read_text().splitlines()
+        if line.startswith("2")
+    }
+    operations = {f"{route.method} {route.path}" for group in ROUTES for route in group}
+    assert operations - good == set(), "none of these has ever answered with 2xx"
