@@ -50,13 +50,14 @@ async def place(
         signing_secret=SecretStr("a secret for tests of many letters"),
     )
     async with open_gateway(settings, Supervisor()) as gateway:
-        http = TestServer(create_app(gateway, Health(checks(gateway))))
+        app = create_app(gateway, Health(checks(gateway)))
+        http = TestServer(app)
         await http.start_server(auto_decompress=False, access_log=None)
         async with aiohttp.ClientSession() as session:
             api = Api(session, f"http://{http.host}:{http.port}", module_database.api_key)
             key = f"jobs/{secrets.token_hex(4)}/1/{NAME}"
             await gateway.store.create(key, pieces(DATA))
-            running = Running(gateway, api, api, api, module_database, Path())
+            running = Running(gateway, api, api, api, module_database, Path(), app)
             job = await api.make("/v1/jobs", kind="demo.print", params={"first": "a"})
             product = {
                 "name": "copc",
