@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -32,8 +33,11 @@ class Tab:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
         self.cursor = ""
+        self.since: datetime | None = None
 
     async def order(self, after: str | None = None, **subscribe: Any) -> None:
+        # What happened just before may come too, when an older transaction still runs somewhere.
+        self.since = datetime.now(UTC) if after is None else None
         await self.socket.send_json(
             {"subscribe": subscribe} | ({} if after is None else {"after": after})
         )
@@ -41,6 +45,8 @@ class Tab:
     async def next(self, seconds: float = 10) -> Any:
         event = orjson.loads((await self.socket.receive(timeout=seconds)).data)
         self.cursor = event.get("cursor", self.cursor)
+        if self.since is not None and datetime.fromisoformat(event["time"]) < self.since:
+            return await self.next(seconds)
         return event
 
     async def subscribed(self, after: str | None = None, **subscribe: Any) -> "Tab":
