@@ -122,13 +122,10 @@ class _Room:
         self._words = words_of(child)
         self._to_child = to_child
         self._folder = Path(folder)
-        self._log = LogTail()
+        self._bounds = bounds
         self._born = time.monotonic()
         self._busy = 0.0
-        self._beside = (
-            asyncio.create_task(read_log(child, self._log), name="log of a light child"),
-            asyncio.create_task(self._watch(bounds), name="watch over a light child"),
-        )
+        self._reading = asyncio.create_task(read_log(child, LogTail()), name="log of a light child")
 
     @property
     def is_old(self) -> bool:
@@ -141,11 +138,16 @@ class _Room:
         """Have the batch done; whether the child may have another."""
         began = time.monotonic()
         self._to_child.write(orjson.dumps(batch) + b"\n")
-        while len(endings) < len(batch):
-            words = await anext(self._words, None)
-            if words is None:
-                return False
-            endings.append((understand(words), LogTail(words.get("log", ""))))
+        # Only while it works: a look costs more than most batches, and few last until the first.
+        watching = asyncio.create_task(self._watch(), name="watch over a light child")
+        try:
+            while len(endings) < len(batch):
+                words = await anext(self._words, None)
+                if words is None:
+                    return False
+                endings.append((understand(words), LogTail(words.get("log", ""))))
+        finally:
+            watching.cancel()
         self._busy += time.monotonic() - began
         return not any(self._folder.iterdir())
 
@@ -163,9 +165,9 @@ class _Room:
             raise error if isinstance(error, PointmillError) else ChildDied("It spoke too early.")
         note_level(words["sandbox"])
 
-    async def _watch(self, bounds: Bounds) -> None:
+    async def _watch(self) -> None:
         try:
-            await watch(self._child.pid, (self._folder,), bounds)
+            await watch(self._child.pid, (self._folder,), self._bounds)
         except TaskFailed as error:
             ATTEMPTS_STOPPED.labels(error.code).inc()
             logger.warning("batch_stopped", kind=self.kind, code=error.code, detail=error.detail)
@@ -174,8 +176,7 @@ class _Room:
 
     async def close(self) -> None:
         """See the whole tree dead and its folder gone."""
-        for task in self._beside:
-            task.cancel()
+        self._reading.cancel()
         self._to_child.close()
         await to_the_end(self._child)
         await asyncio.to_thread(remove_folder, self._folder)

@@ -138,6 +138,9 @@ def table(found: Found, contestants: Iterable[Contestant], ours: Ours | None) ->
         behind = max(one.posting.behind or 0 for one in rounds)
         yield ""
         yield f"Events while orders pour in: {lag:.2f} s behind at most; all told {behind:.2f} s after the last."
+        lag = max(one.draining.lag or 0 for one in rounds)
+        behind = max(one.draining.behind or 0 for one in rounds)
+        yield f"Events of a drain: {lag:.2f} s behind at most; all told {behind:.2f} s after the last commit."
     if ours is not None:
         yield f"Relay alone: {ours.relay_rate:,.0f} messages/s, {ours.relay_cost:.0f} us CPU each."
 

@@ -70,11 +70,21 @@ class Posting:
 
 @dataclass(frozen=True)
 class Draining:
-    """A queue of light jobs and one worker process: jobs a second, and what one costs."""
+    """A queue of light jobs and one worker process.
+
+    Attributes:
+        jobs: how many.
+        rate: done a second, by the commits.
+        cost: of the worker per job, until all of it is told on the bus.
+        lag: the greatest age of an event that was not yet on the bus, seconds; ours only.
+        behind: how long after the last commit everything was on the bus, seconds; ours only.
+    """
 
     jobs: int
     rate: float
     cost: Cost
+    lag: float | None = None
+    behind: float | None = None
 
 
 @dataclass(frozen=True)
@@ -171,12 +181,15 @@ class Bench:
             worker.must_run()
             left = await self._left(connection, began)
         before, servers, first = worker.cpu(), self._pair.cpu(), left
-        while left:
-            await asyncio.sleep(0.2)
-            left = await self._left(connection, began)
+        async with _lag_watched(connection, self._contestant) as lags:
+            while left:
+                await asyncio.sleep(0.2)
+                left = await self._left(connection, began)
+            behind = await _relayed(connection, self._contestant)
         cost = self._cost(worker.cpu() - before, servers, first)
         ends = [row[0] for row in await connection.fetch(_ENDS)]
-        return Draining(count, (len(ends) - 1) / (ends[-1] - ends[0]), cost)
+        rate = (len(ends) - 1) / (ends[-1] - ends[0])
+        return Draining(count, rate, cost, max(lags, default=None), behind)
 
     async def _left(self, connection: "asyncpg.Connection[Any]", began: float) -> int:
         left: int = await connection.fetchval(_LEFT)
