@@ -13,4 +13,5 @@ def read_trace(request: web.Request) -> str:
     given = request.headers.get("traceparent", "")
     if FORM.fullmatch(given):
         return given
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    made = secrets.token_hex(24)
+    return f"00-{made[:32]}-{made[32:]}-01"
