@@ -172,8 +172,9 @@ async def test_work_at_hand_holds_the_relay_back_but_not_for_long(
 ) -> None:
     monkeypatch.setattr(outbox, "MOST_HELD_SECONDS", 1.5)
     async with relaying(database, broker) as relay:
-        fact = await leave(database)
         began = time.monotonic()
+        relay.hold()
+        fact = await leave(database)
         receiving = asyncio.create_task(received(broker, 1))
         while not receiving.done():
             relay.hold()
