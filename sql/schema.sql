@@ -526,6 +526,9 @@ begin
         v_again := false;
         v_error := out_of_time(p_job, p_error ->> 'code');
     end if;
+    if v_again and p_job.cancel_requested_at is null then
+        v_error := p_error || jsonb_build_object('remedy', 'Nothing needs to be done: it is tried again by itself.');
+    end if;
     if p_job.cancel_requested_at is not null then
         update jobs set state = 'cancelled', progress = null, lease_owner = null, lease_until = null,
                         claim_token = null, ended_at = now(), sequence = sequence + 1
@@ -536,7 +539,7 @@ begin
     elsif v_again then
         -- Full jitter over the second half of the pause, so that a fleet does not come back in step.
         v_pause := least(p_job.backoff_seconds * power(2, p_job.failures), 3600) * (0.5 + random() / 2);
-        update jobs set state = 'queued', failures = failures + 1, error = p_error, progress = null,
+        update jobs set state = 'queued', failures = failures + 1, error = v_error, progress = null,
                         available_at = now() + make_interval(secs => v_pause),
                         start_by = greatest(start_by, now() + make_interval(secs => v_pause + 3600)),
                         lease_owner = null, lease_until = null, claim_token = null, sequence = sequence + 1
@@ -544,7 +547,7 @@ begin
         update attempts set ended_at = now(), outcome = p_outcome, error = p_error, log_tail = p_log_tail
         where job_id = p_job.id and attempt = p_job.attempt;
         perform tell_job(v_job, 'retry_scheduled',
-                         jsonb_build_object('error', p_error, 'available_at', v_job.available_at));
+                         jsonb_build_object('error', v_error, 'available_at', v_job.available_at));
         perform ring_for(v_job);
     else
         update jobs set state = 'failed', failures = failures + 1, error = v_error, progress = null,

@@ -90,6 +90,8 @@ class Job(Shown):
     def of(cls, row: Row) -> Self:
         """Show a row of `jobs`; of what is left, time has passed since it was stored."""
         job = super().of(row)
+        if job.state is JobState.CANCELLED:
+            job.error = None  # that of an attempt before, which nobody is to do anything about
         if row["depth"] or row["has_children"]:
             # The row does not say which: see pipelines.py.
             job.after = job.waiting_for = job.children = None

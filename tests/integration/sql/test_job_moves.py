@@ -103,6 +103,24 @@ async def test_a_failure_that_is_no_ones_luck_is_final_at_once(moves: Moves) -> 
     assert await moves.fail(job, 1, retryable=False) == "failed"
 
 
+async def test_a_job_that_is_tried_again_asks_nobody_to_do_it(moves: Moves) -> None:
+    job = await moves.order()
+    await moves.claim()
+    await moves.fail(job, 1)
+    told = json.loads((await moves.look(job))["error"])
+    assert (told["code"], told["remedy"]) == (
+        "x",
+        "Nothing needs to be done: it is tried again by itself.",
+    )
+    kept = await moves.owner.fetchval("select error from attempts where job_id = $1", job)
+    assert json.loads(kept)["remedy"] == "r"
+    for attempt in (2, 3):
+        await moves.due(job)
+        await moves.claim()
+        await moves.fail(job, attempt)
+    assert json.loads((await moves.look(job))["error"])["remedy"] == "r"
+
+
 async def test_a_queued_job_is_cancelled_at_once(moves: Moves) -> None:
     job = await moves.order()
     assert (await moves.cancel(job))["state"] == "cancelled"
