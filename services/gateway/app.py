@@ -31,6 +31,7 @@ from services.gateway.routes import (
     projects,
     schedules,
     signed,
+    upload_sessions,
     webhooks,
     workspaces,
 )
@@ -56,6 +57,7 @@ ROUTES = (
     projects.routes,
     clouds.routes,
     files.routes,
+    upload_sessions.routes,
     jobs.routes,
     job_batches.routes,
     events.routes,

@@ -234,6 +234,30 @@ CLOUD_EMPTY = Kind(
 CHECKSUM_MISMATCH = Kind(
     "checksum_mismatch", 422, "The checksum does not match the bytes", "Send the file again."
 )
+NO_UPLOAD_SESSIONS = Kind(
+    "no_upload_sessions",
+    409,
+    "The store takes no files from anybody but the gateway",
+    "Upload the file with PUT /v1/clouds/{id}/file.",
+)
+UPLOAD_INCOMPLETE = Kind(
+    "upload_incomplete",
+    409,
+    "The bucket does not hold the file",
+    "Send the rest of the bytes to the session's address, then complete it again.",
+)
+UPLOAD_EXPIRED = Kind(
+    "upload_expired",
+    409,
+    "The file was sent to the bucket too long ago",
+    "Ask for a new session and send the file again.",
+)
+LENGTH_MISMATCH = Kind(
+    "length_mismatch",
+    422,
+    "The bucket holds another number of bytes",
+    "Ask for a new session and send the file again.",
+)
 EMPTY_FILE = Kind("empty_file", 422, "The file is empty", "Send a .las or .laz file as the body.")
 UNSUPPORTED_EXTENSION = Kind(
     "unsupported_extension",

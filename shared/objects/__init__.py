@@ -72,6 +72,22 @@ class ObjectStore(Protocol):
         """Store a local file as a new object, as `create` does."""
         ...
 
+    async def upload_url(
+        self, key: str, *, media_type: str, size: int, origin: str | None
+    ) -> str | None:
+        """An address (a secret) to which anybody may send the bytes of a new object; None: it has none.
+
+        It speaks Google's protocol of resumable uploads, is good for a week, and never replaces an
+        object. The object is there when all the bytes are.
+
+        Args:
+            key: the object to be; ObjectExists if one is there.
+            media_type: kept with the object.
+            size: how many bytes it takes: no more, no less.
+            origin: of the page that will send them, which a bucket must know beforehand.
+        """
+        ...
+
     async def stat(self, key: str) -> ObjectInfo | None:
         """What is stored under the key; None if nothing."""
         ...

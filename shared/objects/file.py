@@ -83,6 +83,17 @@ class FileStore:
         async with aclosing(file_chunks(path)) as chunks:
             return await self.create(key, chunks, media_type=media_type)
 
+    async def upload_url(
+        self,
+        key: str,  # noqa: ARG002
+        *,
+        media_type: str,  # noqa: ARG002
+        size: int,  # noqa: ARG002
+        origin: str | None,  # noqa: ARG002
+    ) -> str | None:
+        """See ObjectStore."""
+        return None
+
     async def stat(self, key: str) -> ObjectInfo | None:
         """See ObjectStore."""
         check_key(key)

@@ -80,6 +80,17 @@ class GcsStore:
         async with aclosing(file_chunks(path)) as chunks:
             return await self.create(key, chunks, media_type=media_type)
 
+    async def upload_url(
+        self, key: str, *, media_type: str, size: int, origin: str | None
+    ) -> str | None:
+        """See ObjectStore."""
+        headers = {"X-Upload-Content-Length": str(size)} | ({"Origin": origin} if origin else {})
+        metadata = {"contentType": media_type}
+        url = await self._api.session_url(self._name(key), metadata, headers, self._patience)
+        if url is None:
+            raise _exists(key)
+        return url
+
     async def stat(self, key: str) -> ObjectInfo | None:
         """See ObjectStore."""
         resource = await self._api.metadata(self._name(key), self._patience)

@@ -130,6 +130,13 @@ class BucketApi:
         self, name: str, metadata: dict[str, Any], patience: Patience
     ) -> ResumableSession | None:
         """Begin an upload that will only ever make a new object; None if one is there."""
+        url = await self.session_url(name, metadata, {}, patience)
+        return None if url is None else ResumableSession(self.http, url, patience)
+
+    async def session_url(
+        self, name: str, metadata: dict[str, Any], headers: dict[str, str], patience: Patience
+    ) -> str | None:
+        """The secret address of a new upload, as `begin`; `headers` say more of who will send it."""
         params = {"uploadType": "resumable", "name": name, "ifGenerationMatch": "0"}
 
         async def request() -> str:
@@ -139,6 +146,7 @@ class BucketApi:
                     **await self._authorization(),
                     "Content-Type": "application/json; charset=UTF-8",
                     "X-Upload-Content-Type": metadata["contentType"],
+                    **headers,
                 },
                 data=json.dumps(metadata).encode(),
                 params=params,
@@ -148,10 +156,9 @@ class BucketApi:
             return str(response.headers["Location"])
 
         try:
-            url = await self._call("The upload cannot begin", request, patience, {412})
+            return await self._call("The upload cannot begin", request, patience, {412})
         except aiohttp.ClientResponseError:
             return None
-        return ResumableSession(self.http, url, patience)
 
     async def media(
         self, name: str, start: int, end: int | None, patience: Patience

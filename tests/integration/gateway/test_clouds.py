@@ -169,3 +169,14 @@ async def test_a_cloud_is_changed_and_deleted(running: Running) -> None:
 async def test_what_is_said_of_an_empty_cloud_goes_into_the_body(api: Api) -> None:
     answer = await api("POST", "/v1/clouds?name=a.laz", json={"name": "b"})
     assert answer.problem == (422, "invalid_request", ["name"])
+
+
+async def test_a_folder_has_no_sessions(running: Running) -> None:
+    cloud = await running.api.make("/v1/clouds", name="a.laz")
+    order = {"name": "a.laz", "bytes": 5}
+    asked = await running.api("POST", f"/v1/clouds/{cloud['id']}/upload-session", json=order)
+    assert asked.problem == (409, "no_upload_sessions", [])
+    said = {"session": uuid.uuid4().hex, "name": "a.laz", "bytes": 5, "crc32c": "00000000"}
+    address = f"/v1/clouds/{cloud['id']}/upload-session/complete"
+    done = await running.api("POST", address, json=said)
+    assert done.problem == (409, "upload_incomplete", [])

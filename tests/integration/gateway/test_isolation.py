@@ -28,6 +28,13 @@ BODIES: dict[tuple[str, str], Any] = {
             "data": {"kind": "demo.print"},
         }
     },
+    ("POST", "/v1/clouds/{cloud_id}/upload-session"): {"name": "a.laz", "bytes": 1},
+    ("POST", "/v1/clouds/{cloud_id}/upload-session/complete"): {
+        "session": "0" * 32,
+        "name": "a.laz",
+        "bytes": 1,
+        "crc32c": "0" * 8,
+    },
     ("POST", "/v1/keys/{key_id}/rotate"): {},
     ("PATCH", "/v1/members/{member_id}"): {"role": "admin"},
     ("PATCH", "/v1/workspaces/{workspace_id}"): {"weight": 2},
