@@ -18,6 +18,8 @@ grant execute on function find_api_key(text), note_key_uses(text[]), rotate_api_
 grant select (id, workspace_id, name, role, operator, created_at, created_by, expires_at, revoked_at, last_used_at,
               previous_until), insert, update (revoked_at)
     on api_keys to gateway;
+grant execute on function sign_in(text, text, text, text), open_session(bytea, uuid, uuid, double precision),
+    find_session(bytea), choose_workspace(bytea, uuid), close_session(bytea) to gateway;
 grant execute on function job_message(jobs, uuid, text, jsonb), tell_job(jobs, text, jsonb), ring_for(jobs)
     to gateway, processor;
 grant execute on function create_job(uuid, text, jsonb, uuid, smallint, text, text, uuid, uuid) to gateway, processor;

@@ -237,6 +237,18 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.choose_workspace(p_sha256 bytea, p_workspace uuid) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    with chosen as (
+        update sessions s set looks_at = p_workspace
+        where s.id_sha256 = p_sha256 and s.expires_at > now()
+          and exists (select from members m where m.user_id = s.user_id and m.workspace_id = p_workspace)
+        returning 1)
+    select exists (select from chosen)
+$$;
+
 CREATE FUNCTION public.claim_job(p_instance text, p_kinds text[], p_lease_seconds double precision, p_token uuid, p_cores integer DEFAULT NULL::integer, p_memory bigint DEFAULT NULL::bigint) RETURNS SETOF public.jobs
     LANGUAGE plpgsql
     AS $$
@@ -294,6 +306,13 @@ begin
             from said s)
         select (s.job).* from said s;
 end
+$$;
+
+CREATE FUNCTION public.close_session(p_sha256 bytea) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    delete from sessions where id_sha256 = p_sha256
 $$;
 
 CREATE FUNCTION public.clouds_that_contain(p_properties jsonb) RETURNS SETOF uuid
@@ -655,6 +674,15 @@ CREATE FUNCTION public.find_api_key(p_id text) RETURNS TABLE(workspace_id uuid, 
     where id = p_id and revoked_at is null and (expires_at is null or expires_at > now())
 $$;
 
+CREATE FUNCTION public.find_session(p_sha256 bytea) RETURNS TABLE(user_id uuid, email text, user_name text, workspace_id uuid, workspace_name text, role public.member_role, chosen uuid, expires_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    select p.*, s.looks_at, s.expires_at
+    from sessions s, read_person(s.user_id) p
+    where s.id_sha256 = p_sha256 and s.expires_at > now()
+$$;
+
 CREATE FUNCTION public.finish_job(p_job uuid, p_attempt integer, p_result jsonb, p_products jsonb, p_log_tail text) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -935,6 +963,16 @@ CREATE FUNCTION public.open_kinds(p_kinds text[], p_cores integer, p_memory bigi
            and coalesce(starts_left(k.kind, k.starts_per_minute) > 0, true))
 $$;
 
+CREATE FUNCTION public.open_session(p_sha256 bytea, p_user uuid, p_workspace uuid, p_seconds double precision) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    delete from sessions
+    where id_sha256 in (select id_sha256 from sessions where expires_at < now() limit 100 for update skip locked);
+    insert into sessions (id_sha256, user_id, looks_at, expires_at)
+    values (p_sha256, p_user, p_workspace, now() + make_interval(secs => p_seconds));
+$$;
+
 CREATE FUNCTION public.out_of_time(p_job public.jobs, p_code text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE sql STABLE
     AS $$
@@ -1140,6 +1178,16 @@ begin
         where e.workspace_id = p_workspace and (e.xid, e.id) > (p_xid, p_id)
         order by e.xid, e.id limit p_limit;
 end
+$$;
+
+CREATE FUNCTION public.read_person(p_user uuid) RETURNS TABLE(user_id uuid, email text, user_name text, workspace_id uuid, workspace_name text, role public.member_role)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    select u.id, u.email, u.name, w.id, w.name, m.role
+    from users u left join members m on m.user_id = u.id left join workspaces w on w.id = m.workspace_id
+    where u.id = p_user
+    order by m.created_at, m.id
 $$;
 
 CREATE FUNCTION public.read_workspace(p_id uuid, p_lock boolean) RETURNS TABLE(id uuid, name text, weight integer, max_running integer, running bigint, created_at timestamp with time zone)
@@ -1465,6 +1513,27 @@ begin
 end
 $$;
 
+CREATE FUNCTION public.sign_in(p_issuer text, p_subject text, p_email text, p_name text) RETURNS TABLE(user_id uuid, email text, user_name text, workspace_id uuid, workspace_name text, role public.member_role)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    v_user users;
+begin
+    select * into v_user from users where issuer = p_issuer and subject = p_subject;
+    if not found or (v_user.email, v_user.name) is distinct from (p_email, p_name) then
+        insert into users (issuer, subject, email, name) values (p_issuer, p_subject, p_email, p_name)
+        on conflict (issuer, subject) do update set email = excluded.email, name = excluded.name
+        returning * into v_user;
+    end if;
+    update members m set user_id = v_user.id
+    where m.user_id is null and lower(m.email) = lower(p_email)
+      and not exists (select from members o where o.workspace_id = m.workspace_id and o.user_id = v_user.id);
+    return query select * from read_person(v_user.id);
+end
+$$;
+
 CREATE FUNCTION public.starts_left(p_kind text, p_most integer) RETURNS integer
     LANGUAGE sql
     AS $$
@@ -1731,6 +1800,7 @@ CREATE TABLE public.members (
     notify_by_mail boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     role public.member_role DEFAULT 'viewer'::public.member_role NOT NULL,
+    user_id uuid,
     CONSTRAINT members_email_check CHECK (((email ~ '^[^[:space:]@]+@[^[:space:]@]+$'::text) AND (length(email) <= 254)))
 );
 
@@ -1831,6 +1901,28 @@ CREATE TABLE public.service_instances (
     seen_at timestamp with time zone DEFAULT now() NOT NULL,
     cores integer,
     memory_bytes bigint
+);
+
+CREATE TABLE public.sessions (
+    id_sha256 bytea NOT NULL,
+    user_id uuid NOT NULL,
+    looks_at uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT sessions_id_sha256_check CHECK ((length(id_sha256) = 32))
+);
+
+CREATE TABLE public.users (
+    id uuid DEFAULT public.uuid7() NOT NULL,
+    issuer text NOT NULL,
+    subject text NOT NULL,
+    email text,
+    name text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT users_email_check CHECK ((length(email) <= 254)),
+    CONSTRAINT users_issuer_check CHECK ((length(issuer) <= 2000)),
+    CONSTRAINT users_name_check CHECK ((length(name) <= 200)),
+    CONSTRAINT users_subject_check CHECK (((length(subject) >= 1) AND (length(subject) <= 255)))
 );
 
 CREATE TABLE public.webhooks (
@@ -1959,6 +2051,15 @@ ALTER TABLE ONLY public.senders
 ALTER TABLE ONLY public.service_instances
     ADD CONSTRAINT service_instances_pkey PRIMARY KEY (instance);
 
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (id_sha256);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_issuer_subject_key UNIQUE (issuer, subject);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.webhooks
     ADD CONSTRAINT webhooks_pkey PRIMARY KEY (id);
 
@@ -2018,6 +2119,12 @@ CREATE INDEX kind_starts_in_order ON public.kind_starts USING btree (kind, at);
 
 CREATE INDEX live_events ON public.job_events USING btree (workspace_id, xid, id);
 
+CREATE UNIQUE INDEX members_are_one_user ON public.members USING btree (workspace_id, user_id) WHERE (user_id IS NOT NULL);
+
+CREATE INDEX members_of_a_user ON public.members USING btree (user_id) WHERE (user_id IS NOT NULL);
+
+CREATE INDEX members_to_come ON public.members USING btree (lower(email)) WHERE (user_id IS NULL);
+
 CREATE INDEX outbox_to_relay ON public.outbox USING btree (service, available_at, id);
 
 CREATE INDEX products_of_a_cloud ON public.products USING btree (workspace_id, cloud_id, name, created_at DESC);
@@ -2031,6 +2138,8 @@ CREATE INDEX schedules_due ON public.schedules USING btree (next_at) WHERE (next
 CREATE INDEX schedules_in_order ON public.schedules USING btree (workspace_id, created_at DESC, id DESC);
 
 CREATE INDEX schedules_of_a_cloud ON public.schedules USING btree (workspace_id, cloud_id) WHERE (cloud_id IS NOT NULL);
+
+CREATE INDEX sessions_to_sweep ON public.sessions USING btree (expires_at);
 
 CREATE INDEX webhooks_of_a_workspace ON public.webhooks USING btree (workspace_id, created_at DESC, id DESC);
 
@@ -2084,6 +2193,9 @@ ALTER TABLE ONLY public.jobs
     ADD CONSTRAINT jobs_workspace_id_retry_of_fkey FOREIGN KEY (workspace_id, retry_of) REFERENCES public.jobs(workspace_id, id) ON DELETE SET NULL (retry_of);
 
 ALTER TABLE ONLY public.members
+    ADD CONSTRAINT members_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.members
     ADD CONSTRAINT members_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.products
@@ -2103,6 +2215,12 @@ ALTER TABLE ONLY public.schedules
 
 ALTER TABLE ONLY public.senders
     ADD CONSTRAINT senders_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_looks_at_fkey FOREIGN KEY (looks_at) REFERENCES public.workspaces(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.webhooks
     ADD CONSTRAINT webhooks_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE;
@@ -2202,6 +2320,10 @@ ALTER TABLE public.products ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.projects ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.schedules ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.sessions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.webhooks ENABLE ROW LEVEL SECURITY;
 

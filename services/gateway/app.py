@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import aiohttp
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -15,6 +16,8 @@ from services.gateway.keys import Keys
 from services.gateway.known_kinds import Kinds
 from services.gateway.live import ACCEPTS, Live
 from services.gateway.metrics import open_metrics
+from services.gateway.oidc import Provider
+from services.gateway.people import People
 from services.gateway.resources import GATEWAY, Gateway
 from services.gateway.routes import (
     clouds,
@@ -30,6 +33,7 @@ from services.gateway.routes import (
     products,
     projects,
     schedules,
+    sessions,
     signed,
     upload_sessions,
     webhooks,
@@ -72,6 +76,7 @@ ROUTES = (
     workspaces.routes,
     keys.routes,
     members.routes,
+    sessions.routes,
 )
 
 logger = structlog.get_logger("gateway")
@@ -104,6 +109,10 @@ async def open_gateway(settings: Settings, supervisor: Supervisor) -> AsyncItera
             supervisor.start(name, loop)
         supervisor.start("relay", relay.run())
         supervisor.start("live", live.run(bus))
+        provider = None
+        if settings.oidc_issuer is not None:
+            http = await stack.enter_async_context(aiohttp.ClientSession())
+            provider = Provider(http, settings.oidc_issuer)
         supervisor.start("key_uses", api_keys.keep_noting())
         supervisor.start("presence", stay_registered(database, instance, ACCEPTS))
         yield Gateway(
@@ -113,6 +122,7 @@ async def open_gateway(settings: Settings, supervisor: Supervisor) -> AsyncItera
             bus=bus,
             live=live,
             keys=api_keys,
+            people=People(database, provider, settings.oidc_audience),
             kinds=Kinds(database),
             archives=Archives(store),
             signer=Signer(settings.signing_secrets),

@@ -107,6 +107,13 @@ _LETTER: Json = {
     "last_seen_at": _MADE,
 }
 _NEW_JOB: Json = {"kind": "demo.print", "params": {"first": "hello", "second": "world"}}
+_ENTERED: Json = {
+    "id": "019ad3f2-7c1e-7d2b-9a45-6c1f0e8b7a30",
+    "name": "survey office",
+    "role": "editor",
+}
+_PERSON: Json = {"name": "Ada", "email": "ada@example.org"}
+
 EXAMPLES: dict[str, Json] = {
     "ApiKey": _KEY,
     "CancelFilter": {"kind": "demo.print", "state": "queued", "limit": 500},
@@ -217,6 +224,18 @@ EXAMPLES: dict[str, Json] = {
     "Rotation": {"grace_seconds": 86_400},
     "Schedule": {**_SCHEDULE, "last_error": _ERROR},
     "ScheduleChange": {"cron": "0 4 * * *", "timezone": "Europe/Zurich"},
+    "Session": {
+        "principal": "user:019ad3f2-7c1e-7d2b-9a45-6c1f0e8b7a31",
+        "role": "editor",
+        "operator": False,
+        "workspace": _ENTERED["id"],
+        "workspaces": [_ENTERED],
+        "user": _PERSON,
+        "expires_at": _LATER,
+    },
+    "SessionChange": {"workspace": _ENTERED["id"]},
+    "SessionUser": _PERSON,
+    "SessionWorkspace": _ENTERED,
     "SignedLink": {"href": "/v1/signed/eyJq…/town.copc.laz", "expires_at": _LATER},
     "Times": {"cron": "30 2 * * *", "timezone": "Europe/Zurich"},
     "Webhook": _WEBHOOK,

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
 )
 
 # Postgres stores no NUL in text and jsonb; the pattern also tells clients so in the schema.
@@ -67,7 +68,17 @@ def _integral(value: Any) -> Any:
 WHOLE = BeforeValidator(_integral)
 Text = Annotated[str, StringConstraints(max_length=10_000, pattern=NO_NUL)]
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=NO_CONTROL)
+    str,
+    StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=NO_CONTROL),
+    # What is left when the spaces around it are gone must not be nothing: the pattern tells that, too.
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 200,
+            "pattern": NO_CONTROL[:-1] + NO_CONTROL[1:-2].replace("[^", r"[^\s") + NO_CONTROL[1:],
+        }
+    ),
 ]
 Document = Annotated[
     dict[str, Any],

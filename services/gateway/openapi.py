@@ -14,6 +14,7 @@ from services.gateway import problems
 from services.gateway.api import Route
 from services.gateway.examples import add_examples
 from services.gateway.problems import Kind, ProblemDocument
+from services.gateway.sessions import COOKIE
 
 Json = dict[str, Any]
 TEMPLATE = "#/components/schemas/{model}"
@@ -64,8 +65,16 @@ def build_document(routes: Sequence[Route], *, title: str, version: str, descrip
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key of a workspace.",
-                }
+                    "description": "An API key of a workspace, or a token (JWT) of the OpenID "
+                    "provider; with a token of somebody who belongs to several workspaces, the "
+                    "header `Pointmill-Workspace` names the one that is meant.",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": "A browser that has signed in at /v1/sign-in.",
+                },
             },
         },
         "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
@@ -139,7 +148,10 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
     if route.signature.body is not None:
         operation["requestBody"] = {"required": True, "content": _body(route, schemas)}
     if route.signature.secured:
-        operation["security"] = [{"key": _roles(route)}]
+        roles = _roles(route)
+        operation["security"] = [{"key": roles}]
+        if roles != ["operator"]:
+            operation["security"].append({"session": roles})
     return operation
 
 

@@ -118,8 +118,8 @@ BODY_CUT = Kind(
 UNAUTHORIZED = Kind(
     "unauthorized",
     401,
-    "No valid API key came with the request",
-    "Send the header `Authorization: Bearer <key>` with a key that is in force.",
+    "No valid API key, token or session came with the request",
+    "Send the header `Authorization: Bearer <key>` with a key that is in force, or sign in.",
 )
 OPERATORS_ONLY = Kind(
     "operators_only",
@@ -423,6 +423,34 @@ MEMBER_EXISTS = Kind(
 )
 LAST_ADMIN = Kind(
     "last_admin", 409, "It is the only admin of the workspace", "Make somebody else an admin first."
+)
+NOT_A_MEMBER = Kind(
+    "not_a_member",
+    403,
+    "You belong to no workspace",
+    "Ask an admin to add the address that you sign in with.",
+)
+WORKSPACE_NEEDED = Kind(
+    "workspace_needed",
+    400,
+    "You belong to several workspaces",
+    "Name one of them in the header `Pointmill-Workspace`.",
+)
+CROSS_SITE = Kind(
+    "cross_site",
+    403,
+    "The request comes from another site",
+    "Send it from a page of this address, or with a key or token in place of the cookie.",
+)
+NO_SIGN_IN = Kind(
+    "no_sign_in",
+    404,
+    "Nobody can sign in here with a browser",
+    "Use an API key, or ask the operators to name an OpenID provider.",
+)
+SIGN_IN_FAILED = Kind("sign_in_failed", 400, "The sign-in did not succeed", "Begin it again.")
+SIGN_IN_UNAVAILABLE = Kind(
+    "sign_in_unavailable", 503, "The OpenID provider is not available", "Try again in a moment."
 )
 
 # Ourselves.

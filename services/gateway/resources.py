@@ -11,6 +11,7 @@ from services.gateway.keys import Keys
 from services.gateway.known_kinds import Kinds
 from services.gateway.live import Live
 from services.gateway.metrics import Metrics
+from services.gateway.people import People
 from services.gateway.problems import DATABASE_UNAVAILABLE, Kind
 from services.gateway.settings import Settings
 from services.gateway.signing import Signer
@@ -34,6 +35,7 @@ class Gateway:
     bus: Bus
     live: Live
     keys: Keys
+    people: People
     kinds: Kinds
     archives: Archives
     signer: Signer

@@ -1,14 +1,29 @@
 """Every setting of the gateway; read once, from GATEWAY_* variables."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 SECRET_CHARACTERS = 32
+
+
+def _check_address(url: str) -> str:
+    """Secrets and sign-ins pass there: over TLS, unless it is this very machine."""
+    parts = urlsplit(url)
+    here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
+        raise ValueError("must be an https address")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must hold no user, query or fragment")
+    return url
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
 
 
 class Settings(BaseSettings):
@@ -45,6 +60,22 @@ class Settings(BaseSettings):
     shutdown_seconds: Annotated[
         float, Field(ge=0, description="How long requests in hand may take when told to stop.")
     ] = 20.0
+    public_url: Annotated[
+        Address | None, Field(description="Where browsers find the gateway; for signing in.")
+    ] = None
+    oidc_issuer: Annotated[
+        Address | None, Field(description="The OpenID provider that people sign in at.")
+    ] = None
+    oidc_audience: Annotated[
+        str | None, Field(description="What bearer tokens must be for; without it none is taken.")
+    ] = None
+    oidc_client_id: Annotated[
+        str | None, Field(description="Our name at the provider, for signing in with a browser.")
+    ] = None
+    oidc_client_secret: SecretStr | None = None
+    session_seconds: Annotated[
+        float, Field(ge=60, le=30 * 86400, description="How long a browser stays signed in.")
+    ] = 43_200.0
     signing_secret: Annotated[
         SecretStr,
         Field(
@@ -82,3 +113,11 @@ class Settings(BaseSettings):
         if "*" in origins and len(origins) > 1:
             raise ValueError("* lets in every origin; others beside it say something else")
         return origins
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.oidc_issuer is None and (self.oidc_audience or self.oidc_client_id):
+            raise ValueError("GATEWAY_OIDC_AUDIENCE and _CLIENT_ID need GATEWAY_OIDC_ISSUER")
+        if self.oidc_client_id and self.public_url is None:
+            raise ValueError("GATEWAY_OIDC_CLIENT_ID needs GATEWAY_PUBLIC_URL")
+        return self

@@ -9,6 +9,30 @@ select workspace_id, secret_sha256, previous_sha256, role, operator from find_ap
 -- These keys were used.
 select note_key_uses($1)
 
+-- name: sign_in
+-- Somebody whom the OpenID provider vouches for: the user and the workspaces they belong to.
+select * from sign_in($1, $2, $3, $4)
+
+-- name: open_session
+-- A browser's session begins.
+select open_session($1, $2, $3, $4)
+
+-- name: find_session
+-- Whose session it is, while it lasts, and the workspaces they belong to.
+select * from find_session($1)
+
+-- name: choose_workspace
+-- The session looks at another workspace; whether it may.
+select choose_workspace($1, $2)
+
+-- name: close_session
+-- A session ends.
+select close_session($1)
+
+-- name: read_workspace_name
+-- The name of the workspace that this transaction has entered.
+select name from workspaces where id = current_workspace()
+
 -- name: create_api_key
 -- A new key, unless the workspace has as many as it may or the id is taken.
 insert into api_keys (id, workspace_id, name, secret_sha256, role, operator, expires_at, created_by)

@@ -151,7 +151,11 @@ def test_the_health_check_of_an_image_compiles_and_asks_livez(service: str) -> N
 
 def default_in_words(field: Any) -> str | None:
     """The default as the tables write it; None where it takes words of its own."""
-    if field.default_factory is not None or isinstance(field.default, tuple):
+    if (
+        field.default_factory is not None
+        or field.default is None
+        or isinstance(field.default, tuple)
+    ):
         return None
     if isinstance(field.default, bool):
         return str(field.default).lower()

@@ -22,9 +22,12 @@ from shared.process import Supervisor
 from sql.bootstrap import bootstrap
 from tests.fixtures.broker import Broker
 from tests.fixtures.database import Database
+from tests.fixtures.provider import CLIENT, SECRET, Provider, serve_provider
 from tests.integration.gateway.contract import Contract
 
 OTHER_WORKSPACE = uuid.UUID("00000000-0000-7000-8000-0000000000ff")
+PUBLIC_URL = "https://pointmill.example"
+AUDIENCE = "https://pointmill.example/api"
 KINDS = {
     "demo.print": (False, {"first": {"type": "string"}, "second": {"type": "integer"}}),
     "demo.gather": (False, {}),
@@ -96,6 +99,7 @@ class Running:
     database: Database
     storage: Path
     app: web.Application
+    provider: Provider
 
     def stored(self) -> list[Path]:
         """Every object and every unfinished piece in the store."""
@@ -120,8 +124,17 @@ class Running:
 
 
 @pytest.fixture(scope="module")
+async def provider() -> AsyncIterator[Provider]:
+    async with serve_provider() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
 async def running(
-    module_database: Database, module_broker: Broker, tmp_path_factory: pytest.TempPathFactory
+    provider: Provider,
+    module_database: Database,
+    module_broker: Broker,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Running]:
     storage = tmp_path_factory.mktemp("objects")
     settings = Settings(
@@ -132,6 +145,11 @@ async def running(
         upload_idle_seconds=1,
         stream_seconds=20,
         signing_secret=SecretStr("a secret for tests of many letters"),
+        public_url=PUBLIC_URL,
+        oidc_issuer=provider.issuer,
+        oidc_audience=AUDIENCE,
+        oidc_client_id=CLIENT,
+        oidc_client_secret=SecretStr(SECRET),
     )
     other_key = f"pm_{secrets.token_hex(4)}_{secrets.token_hex(24)}"
     await bootstrap(
@@ -150,7 +168,7 @@ async def running(
                 Api(session, base, key, contract)
                 for key in (module_database.api_key, other_key, None)
             )
-            yield Running(gateway, api, other, nobody, module_database, storage, app)
+            yield Running(gateway, api, other, nobody, module_database, storage, app, provider)
         gateway.live.close()
         await server.close()
 

@@ -24,7 +24,7 @@ async def test_each_operation_declares_what_its_signature_implies(document: dict
     assert create["operationId"] == "create_sample"
     assert create["summary"] == "Create a sample"
     assert create["description"] == "Its name is its own."
-    assert create["security"] == [{"key": []}]
+    assert create["security"] == [{"key": []}, {"session": []}]
     assert set(create["responses"]) == {
         "201", "400", "401", "408", "409", "413", "415", "422", "429", "500",
     }  # fmt: skip
