@@ -17,6 +17,8 @@ BUS_TESTS := tests/integration/shared tests/chaos/test_broker_gives_way.py tests
 # How many mutated files `fuzz-engine` makes, and from which seed.
 COUNT ?= 1000
 SEED ?= 1
+# How many cases of each operation `test-api` makes up.
+CASES ?= 30
 # Real point clouds, where that folder stands beside the checkout.
 CORPUS := $(abspath ../shared/data/las)
 ifneq ($(wildcard $(CORPUS)/MANIFEST.csv),)
@@ -80,9 +82,10 @@ test-rabbitmq4: ## The tests of the bus against RabbitMQ 4.0, from Debian 13 unp
 	@programs=$$($(BIN)/python -m tests.rabbitmq4 .local/debian13) && export PATH="$$programs:$$PATH" && \
 		rabbitmqctl version && $(BIN)/pytest -q --timeout 300 $(BUS_TESTS)
 
-test-api: ## schemathesis over the running gateway, longer and from another seed (MINUTES=10 SEED=7)
+test-api: ## schemathesis over the running gateway: more cases, chains of requests, another seed (CASES=50 SEED=7)
 	@$(PREPARE) --servers
-	@POINTMILL_SCHEMATHESIS_SECONDS=$$(( $(MINUTES) * 60 )) POINTMILL_SCHEMATHESIS_SEED=$(SEED) \
+	@POINTMILL_SCHEMATHESIS_CASES=$(CASES) POINTMILL_SCHEMATHESIS_SEED=$(SEED) \
+		POINTMILL_SCHEMATHESIS_PHASES=examples,coverage,fuzzing,stateful \
 		$(BIN)/pytest -q tests/integration/gateway/test_conformance.py
 
 fuzz-engine: venv ## Send 1,000 mutated files through the engine (COUNT=50 SEED=7 for others; 10 min)

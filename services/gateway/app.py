@@ -56,7 +56,7 @@ from shared.presence import stay_registered
 from shared.process import Supervisor, instance_name, service_version
 
 # The oldest schema this code works on.
-SCHEMA = "0061"
+SCHEMA = "0036"
 ROUTES = (
     projects.routes,
     clouds.routes,

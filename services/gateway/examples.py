@@ -176,6 +176,17 @@ EXAMPLES: dict[str, Json] = {
     "MemberChange": {"role": "viewer"},
     "Mending": {"message": _MESSAGE},
     "NewApiKey": {**_KEY, "key": "pm_0a1b2c3d_…"},
+    "NewUploadSession": {"name": "town.laz", "bytes": 2_614_528},
+    "UploadSession": {
+        "id": "0123456789abcdef0123456789abcdef",
+        "url": "https://storage.example.org/upload?upload_id=secret",
+    },
+    "CompletedSession": {
+        "session": "0123456789abcdef0123456789abcdef",
+        "name": "town.laz",
+        "bytes": 2_614_528,
+        "crc32c": "9f3a01c4",
+    },
     "NewCloud": {"name": "town.laz", "properties": {"survey": "2026"}},
     "NewInput": {"job": _JOB_ID, "product": "copc"},
     "NewJob": _NEW_JOB,
