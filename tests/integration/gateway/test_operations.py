@@ -41,6 +41,8 @@ async def test_the_document_is_valid_and_knows_every_route(running: Running) -> 
             if path.startswith("/v1/signed/"):
                 assert {"403", "422", "500", "503"} <= set(operation["responses"])
                 continue
+            if path.startswith("/v1/sign-in"):  # who comes here has nothing to show yet
+                continue
             assert len(operation["security"][0]["key"]) == 1, "the role it asks for"
             assert {"401", "422", "500", "503"} <= set(operation["responses"])
 

@@ -18,6 +18,7 @@ from shared.process import Supervisor
 from tests.fixtures.broker import Broker
 from tests.fixtures.database import Database
 from tests.fixtures.objects import BUCKET, emulator, pieces, some_bytes, strict
+from tests.fixtures.provider import Provider
 from tests.integration.gateway.conftest import Api, Running, announce_kinds
 
 __all__ = ["emulator", "strict"]  # fixtures
@@ -40,7 +41,11 @@ async def kinds(module_database: Database) -> None:
 
 @pytest.fixture
 async def place(
-    kinds: None, bucket: str, module_database: Database, module_broker: Broker
+    kinds: None,
+    bucket: str,
+    module_database: Database,
+    module_broker: Broker,
+    provider: Provider,
 ) -> AsyncIterator[tuple[Api, str]]:
     """A gateway over a bucket, and the address of a product in it."""
     settings = Settings(
@@ -57,7 +62,7 @@ async def place(
             api = Api(session, f"http://{http.host}:{http.port}", module_database.api_key)
             key = f"jobs/{secrets.token_hex(4)}/1/{NAME}"
             await gateway.store.create(key, pieces(DATA))
-            running = Running(gateway, api, api, api, module_database, Path(), app)
+            running = Running(gateway, api, api, api, module_database, Path(), app, provider)
             job = await api.make("/v1/jobs", kind="demo.print", params={"first": "a"})
             product = {
                 "name": "copc",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.processor.forks import Forks
+from services.processor.forks import Forks, in_memory
 from services.processor.process_tree import Child
 from services.processor.runner import Order
 
@@ -18,6 +18,11 @@ def order(folder: Path, kind: str = "demo.sleep", seconds: float = 60) -> bytes:
     return Order(kind, {"seconds": seconds}, None, None, folder, folder, 1 << 30, 1).to_json()
 
 
+async def spawn(forks: Forks, kind: str, told: bytes, folder: Path) -> Child:
+    with in_memory(told) as stdin:
+        return await forks.spawn(kind, stdin, folder)
+
+
 async def words(child: Child) -> str:
     """The first thing the child says: the level of its sandbox."""
     async with asyncio.timeout(20):
@@ -25,7 +30,7 @@ async def words(child: Child) -> str:
 
 
 async def test_a_child_is_nobodys_but_ours(forks: Forks, tmp_path: Path) -> None:
-    child = await forks.spawn("demo.sleep", order(tmp_path), tmp_path)
+    child = await spawn(forks, "demo.sleep", order(tmp_path), tmp_path)
     await words(child)
     assert (parent_of(child.pid), os.getpgid(child.pid)) == (os.getpid(), child.pid)
     assert working_folder(child.pid) == tmp_path
@@ -34,11 +39,11 @@ async def test_a_child_is_nobodys_but_ours(forks: Forks, tmp_path: Path) -> None
 
 
 async def test_a_child_tells_its_status_or_its_signal(forks: Forks, tmp_path: Path) -> None:
-    child = await forks.spawn("demo.sleep", order(tmp_path, seconds=0), tmp_path)
+    child = await spawn(forks, "demo.sleep", order(tmp_path, seconds=0), tmp_path)
     async with asyncio.timeout(20):
         assert await child.wait() == 0
     await child.end()
-    child = await forks.spawn("demo.sleep", order(tmp_path), tmp_path)
+    child = await spawn(forks, "demo.sleep", order(tmp_path), tmp_path)
     os.kill(child.pid, signal.SIGSEGV)
     async with asyncio.timeout(20):
         assert await child.wait() == -signal.SIGSEGV
@@ -51,8 +56,8 @@ async def test_a_fork_brings_no_secret_no_connection_and_no_thread(
     monkeypatch.setenv("PROCESSOR_DATABASE_URL", CANARY)
     with (tmp_path / "secret").open("w") as secret:
         os.set_inheritable(secret.fileno(), True)  # a library that forgot close-on-exec
-        child = await forks.spawn(
-            "pointcloud.ingest", order(tmp_path, "pointcloud.ingest"), tmp_path
+        child = await spawn(
+            forks, "pointcloud.ingest", order(tmp_path, "pointcloud.ingest"), tmp_path
         )
         assert forks.pid is not None
         for pid in (forks.pid, child.pid):
@@ -64,8 +69,8 @@ async def test_a_fork_brings_no_secret_no_connection_and_no_thread(
 
 async def test_the_next_child_of_a_kind_needs_no_import(forks: Forks, tmp_path: Path) -> None:
     for _ in range(2):
-        child = await forks.spawn(
-            "pointcloud.ingest", order(tmp_path, "pointcloud.ingest"), tmp_path
+        child = await spawn(
+            forks, "pointcloud.ingest", order(tmp_path, "pointcloud.ingest"), tmp_path
         )
         async with asyncio.timeout(20):
             await child.wait()
@@ -80,14 +85,14 @@ async def test_the_next_child_of_a_kind_needs_no_import(forks: Forks, tmp_path: 
 async def test_children_outlive_the_fork_server_and_the_next_has_another(
     forks: Forks, tmp_path: Path
 ) -> None:
-    first = await forks.spawn("demo.sleep", order(tmp_path, seconds=1), tmp_path)
+    first = await spawn(forks, "demo.sleep", order(tmp_path, seconds=1), tmp_path)
     server = forks.pid
     assert server is not None
     os.kill(server, signal.SIGKILL)
     async with asyncio.timeout(20):
         while exists(server) and not is_dead(server):
             await asyncio.sleep(0.01)
-    second = await forks.spawn("demo.sleep", order(tmp_path, seconds=0), tmp_path)
+    second = await spawn(forks, "demo.sleep", order(tmp_path, seconds=0), tmp_path)
     assert forks.pid != server
     async with asyncio.timeout(20):
         assert (await first.wait(), await second.wait()) == (0, 0)
@@ -101,13 +106,13 @@ async def test_who_is_cancelled_while_waiting_for_a_child_leaves_none(
 ) -> None:
     others = children()
     asking = asyncio.create_task(
-        forks.spawn("pointcloud.ingest", order(tmp_path, "pointcloud.ingest"), tmp_path)
+        spawn(forks, "pointcloud.ingest", order(tmp_path, "pointcloud.ingest"), tmp_path)
     )
     await asyncio.sleep(seconds)  # the server is not there, or still starting, or importing
     asking.cancel()
     await asyncio.wait({asking})
     assert asking.cancelled()
-    after = await forks.spawn("demo.sleep", order(tmp_path, seconds=0), tmp_path)
+    after = await spawn(forks, "demo.sleep", order(tmp_path, seconds=0), tmp_path)
     async with asyncio.timeout(20):
         await after.wait()
         await after.end()
@@ -116,7 +121,7 @@ async def test_who_is_cancelled_while_waiting_for_a_child_leaves_none(
 
 
 async def test_an_end_reaches_whoever_the_child_has_started(forks: Forks, tmp_path: Path) -> None:
-    child = await forks.spawn("demo.sleep", order(tmp_path), tmp_path)
+    child = await spawn(forks, "demo.sleep", order(tmp_path), tmp_path)
     await words(child)
     before = children()
     await child.end()

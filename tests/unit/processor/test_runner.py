@@ -226,5 +226,5 @@ def test_the_log_keeps_the_tail_without_secrets_and_control_characters() -> None
 def test_an_order_says_no_more_than_the_child_needs(tmp_path: Path) -> None:
     assert set(json.loads(order(tmp_path).to_json())) == {
         "parent", "kind", "params", "source", "source_name", "out", "scratch", "memory_bytes", "workers",
-        "sandbox", "inputs", "batch",
+        "sandbox", "inputs", "batches",
     }  # fmt: skip
