@@ -28,7 +28,6 @@ from services.processor import child, sandbox
 from services.processor.catalogue import load_task
 
 PACKET_BYTES = 1 << 16
-ADOPTION_SECONDS = 10.0
 
 
 def main(arguments: list[str]) -> int:
@@ -38,7 +37,10 @@ def main(arguments: list[str]) -> int:
     sandbox.prepare()
     with socket.socket(fileno=descriptor) as channel:
         while True:
-            packet, descriptors, _, _ = socket.recv_fds(channel, PACKET_BYTES, 3)
+            try:
+                packet, descriptors, _, _ = socket.recv_fds(channel, PACKET_BYTES, 3)
+            except ConnectionResetError:  # it was killed before it had heard our last answer
+                return 0
             if not packet:
                 return 0
             request = json.loads(packet)
@@ -69,9 +71,11 @@ def _fork_twice(
     if between == 0:
         status = 1
         with contextlib.suppress(OSError):
+            own = os.getpid()
             pid = os.fork()
             if pid == 0:
-                _become(request, descriptors, channel, parent)
+                _await_adoption(own, parent)
+                _become(request, descriptors, channel)
             with contextlib.suppress(PermissionError):
                 os.setpgid(pid, pid)  # here and there, whoever comes first: the group must exist
             channel.send(json.dumps({"ticket": request["ticket"], "pid": pid}).encode())
@@ -80,9 +84,7 @@ def _fork_twice(
     os.waitpid(between, 0)
 
 
-def _become(
-    request: dict[str, Any], descriptors: list[int], channel: socket.socket, parent: int
-) -> NoReturn:
+def _become(request: dict[str, Any], descriptors: list[int], channel: socket.socket) -> NoReturn:
     """Be the child of an attempt, in a process group of its own, until the end."""
     status = 1
     try:
@@ -95,7 +97,6 @@ def _become(
         os.environ.update(request["environment"])
         tempfile.tempdir = None  # it was made up from another environment
         random.seed()
-        _await_adoption(parent)
         status = child.main()
     except BaseException:
         traceback.print_exc()
@@ -106,11 +107,12 @@ def _become(
         os._exit(status)
 
 
-def _await_adoption(parent: int) -> None:
-    """Wait until the process between has ended and `parent` is the parent."""
-    deadline = time.monotonic() + ADOPTION_SECONDS
-    while os.getppid() != parent and time.monotonic() < deadline:
+def _await_adoption(between: int, parent: int) -> None:
+    """Wait until the process between has ended; leave if `parent`, who adopts then, is dead already."""
+    while os.getppid() == between:
         time.sleep(0.0005)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ KILLS = {
     "gateway.upload.committed": "kill",
     "gateway.outbox.published": "kill@2",
     "processor.outbox.published": "kill@2",
-    "processor.doorbell.received": "kill@2",
+    "processor.doorbell.received": "kill",
     "processor.job.claimed": "kill@2",
     "processor.batch.computed": "kill",
     "processor.batch.finished": "kill",
